@@ -1,0 +1,255 @@
+"""The one tree of errors. Never parse text: look at the class, `reason`, `code`, `retryable` or the details.
+
+    BuildmeshError
+    ├── UserError            the request is wrong; repeating it does not help
+    │   ├── InvalidInput       INVALID_ARGUMENT
+    │   ├── BuildFailed        UNKNOWN: a step, a Dockerfile or a frontend failed (clients print the bare message for UNKNOWN)
+    │   ├── NotFound           NOT_FOUND
+    │   ├── AlreadyExists      ALREADY_EXISTS
+    │   ├── Denied             PERMISSION_DENIED
+    │   └── Unsupported        UNIMPLEMENTED
+    ├── WorldError           something outside (registry, client session, network, disk) failed
+    │   ├── Unavailable        UNAVAILABLE, retryable
+    │   ├── Exhausted          RESOURCE_EXHAUSTED
+    │   └── SessionGone        UNAVAILABLE: the client's session ended or never came
+    ├── MeshError            a part of the mesh failed; the caller mends it
+    │   ├── CallLost           no heartbeat from the service that accepted a call; retryable
+    │   ├── RefLost            a snapshot can't be had any more; recompute its vertex
+    │   ├── BlobMissing        a blob is not (or no longer, or not intact) in the store
+    │   └── Internal           INTERNAL: our fault
+    └── Canceled             CANCELED: whoever asked no longer wants it
+
+Details are what travels as google.protobuf.Any with JSON inside (BuildKit util/grpcerrors); the typed makers stand in
+`shared.errors` too, so that every service attaches the same bytes. A broken invariant is an AssertionError, not in this tree.
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, ClassVar
+
+from shared.model import SourceInfo, SourceRange
+
+
+class Code(IntEnum):
+    """gRPC status codes (grpc/status codes.md)."""
+
+    OK = 0
+    CANCELED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detail:
+    """One typed detail: `type_url` as on the wire (`github.com/moby/buildkit/errdefs.Vertex+json`), `value` = JSON text."""
+
+    type_url: str
+    value: bytes
+
+    def json(self) -> Any:
+        """The decoded value, or None when it is not JSON."""
+        try:
+            return json.loads(self.value)
+        except ValueError:
+            return None
+
+
+class BuildmeshError(Exception):
+    """Root of the tree. `message` is for people; data is in the other fields. Details keep the order in which they were wrapped."""
+
+    code: ClassVar[Code] = Code.UNKNOWN
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, details: Iterable[Detail] = (), reason: str = "", code: Code | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: tuple[Detail, ...] = tuple(details)
+        self.reason = reason or type(self).__name__
+        self.status_code = type(self).code if code is None else code
+
+    def with_details(self, *details: Detail) -> "BuildmeshError":
+        """Self, with these details appended unless the very same is there already."""
+        self.details += tuple(d for d in details if d not in self.details)
+        return self
+
+    def prefixed(self, prefix: str) -> "BuildmeshError":
+        """Self, with `prefix: ` before the message."""
+        self.message = f"{prefix}: {self.message}"
+        self.args = (self.message,)
+        return self
+
+    def detail(self, suffix: str) -> Detail | None:
+        """The first detail whose type url ends with `suffix` (such as `errdefs.Vertex+json`)."""
+        return next((d for d in self.details if d.type_url.endswith(suffix)), None)
+
+
+class UserError(BuildmeshError):
+    """The request is wrong."""
+
+
+class InvalidInput(UserError):
+    """A value that can't be used; the message names it."""
+
+    code = Code.INVALID_ARGUMENT
+
+
+class BuildFailed(UserError):
+    """A step, Dockerfile or frontend failed in the ordinary way."""
+
+
+class NotFound(UserError):
+    """The named thing does not exist."""
+
+    code = Code.NOT_FOUND
+
+
+class AlreadyExists(UserError):
+    """The named thing exists already."""
+
+    code = Code.ALREADY_EXISTS
+
+
+class Denied(UserError):
+    """Not allowed by entitlements, policy or credentials."""
+
+    code = Code.PERMISSION_DENIED
+
+
+class Unsupported(UserError):
+    """A feature that this server does not have; the message names it."""
+
+    code = Code.UNIMPLEMENTED
+
+
+class WorldError(BuildmeshError):
+    """Something outside of the mesh failed."""
+
+
+class Unavailable(WorldError):
+    """A peer did not answer properly; trying again may help."""
+
+    code = Code.UNAVAILABLE
+    retryable = True
+
+
+class Exhausted(WorldError):
+    """Disk, memory or a quota is used up."""
+
+    code = Code.RESOURCE_EXHAUSTED
+
+
+class SessionGone(WorldError):
+    """The client session ended, or did not appear in time."""
+
+    code = Code.UNAVAILABLE
+
+
+class MeshError(BuildmeshError):
+    """A part of the mesh failed; callers mend it, users rarely see it."""
+
+    code = Code.INTERNAL
+
+
+class CallLost(MeshError):
+    """The service that accepted a call fell silent, or nobody accepted it in time."""
+
+    code = Code.UNAVAILABLE
+    retryable = True
+
+
+class RefLost(MeshError):
+    """The snapshot `ref_id` can't be had any more."""
+
+    retryable = True
+
+    def __init__(self, ref_id: str, message: str = "", **kwargs: Any) -> None:
+        super().__init__(message or f"snapshot {ref_id} is not available any more", **kwargs)
+        self.ref_id = ref_id
+
+
+class BlobMissing(MeshError):
+    """The blob `digest` is absent or failed verification."""
+
+    code = Code.NOT_FOUND
+
+    def __init__(self, digest: str, message: str = "", **kwargs: Any) -> None:
+        super().__init__(message or f"blob {digest} not found", **kwargs)
+        self.digest = digest
+
+
+class Internal(MeshError):
+    """Our fault."""
+
+
+class Canceled(BuildmeshError):
+    """Whoever asked no longer wants the answer."""
+
+    code = Code.CANCELED
+
+
+_ERRDEFS = "github.com/moby/buildkit/errdefs."
+
+
+def _detail(kind: str, value: Mapping[str, Any]) -> Detail:
+    return Detail(type_url=_ERRDEFS + kind + "+json", value=json.dumps(value, separators=(",", ":")).encode())
+
+
+def vertex_detail(digest: str) -> Detail:
+    """Connects an error with a step (solver/errdefs/vertex.go)."""
+    return _detail("Vertex", {"digest": digest})
+
+
+def source_detail(info: SourceInfo, ranges: Iterable[SourceRange]) -> Detail:
+    """From this the client prints the excerpt (solver/errdefs/source.go)."""
+    value: dict[str, Any] = {"info": {"filename": info.filename, "data": base64.b64encode(info.data).decode()}}
+    if info.language:
+        value["info"]["language"] = info.language
+    value["ranges"] = [
+        {
+            "start": {"line": r.start.line, "character": r.start.character},
+            "end": {"line": r.end.line, "character": r.end.character},
+        }
+        for r in ranges
+    ]
+    return _detail("Source", value)
+
+
+def solve_detail(value: Mapping[str, Any]) -> Detail:
+    """protojson of errdefs.Solve: inputIDs, mountIDs, op, file|cache, description (solver/errdefs/solve.go)."""
+    return _detail("Solve", value)
+
+
+def frontend_cap_detail(name: str) -> Detail:
+    """The frontend lacks capability `name`."""
+    return _detail("FrontendCap", {"name": name})
+
+
+def subrequest_detail(name: str) -> Detail:
+    """The frontend doesn't know subrequest `name`."""
+    return _detail("Subrequest", {"name": name})
+
+
+def frontend_detail(name: str, source: str) -> Detail:
+    """The frontend `name` (image `source`) failed."""
+    return _detail("Frontend", {"name": name, "source": source})
+
+
+def compatibility_detail(version: int, feature: str) -> Detail:
+    """`feature` is not in compatibility version `version`."""
+    return _detail("CompatibilityFeature", {"version": version, "feature": feature})

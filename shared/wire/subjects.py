@@ -1,0 +1,44 @@
+"""Every bus subject, in one table. Ids are checked (shared.model.ident) before they become part of a subject."""
+
+from shared.model import Platform, require_safe_id
+
+# work queues: pulled, acknowledged after the effect
+BUILDS = "work.builds"  # SolveBuild; pulled by solvers
+EXEC_ANY = "work.exec"  # + .<class>.<platform>: RunOp; pulled by executors with a free slot
+
+# calls: request with heartbeats to one member of a queue group
+FRONTEND = "call.frontend"  # RunFrontend
+EXPORTER = "call.exporter"  # RunExport
+EXECUTOR = "call.executor"  # ResolveSource and everything that any executor can answer
+CACHE = "call.cache"  # questions and orders to the cachestore
+SOLVER = "call.solver"
+
+# key-value buckets
+KV_EXECUTORS = "executors"  # executor id → ExecutorInfo, with TTL
+KV_SESSIONS = "sessions"  # session id → SessionInfo, with TTL
+KV_BUILDS = "builds"  # build ref → BuildOwner, with TTL
+KV_HISTORY = "history"  # build ref → HistoryRecord, kept
+
+LEASES = "leases"  # broadcast: LeaseRenew, LeaseReleased
+HISTORY = "history.events"  # broadcast: HistoryChanged, so that every gateway's listeners hear of it
+
+
+def exec_queue(platform: Platform, klass: str = "default") -> str:
+    """Queue of RunOp tasks for executors of this platform and class."""
+    name = "-".join(p for p in (platform.os, platform.architecture, platform.variant) if p)
+    return f"{EXEC_ANY}.{require_safe_id(klass, 'executor class')}.{require_safe_id(name, 'platform')}"
+
+
+def executor_call(executor_id: str) -> str:
+    """Calls to one executor (ContentHash, ReadFile, Pack, RunOp that must run there…)."""
+    return f"executor.{require_safe_id(executor_id, 'executor id')}.call"
+
+
+def build_events(ref: str) -> str:
+    """Log with replay: BuildEvents of one build, ended by BuildEvents(last=True)."""
+    return f"build.{require_safe_id(ref, 'build ref')}.events"
+
+
+def build_bridge(ref: str) -> str:
+    """Calls of LLBBridge for one build, answered by its solver."""
+    return f"build.{require_safe_id(ref, 'build ref')}.bridge"
