@@ -1,0 +1,88 @@
+"""What the executor's core and its adapters ask of the world: snapshots, runtime, session values.
+
+Snapshot calls are synchronous and thread-safe. `get`, `find`, `hold` and `holders` touch memory only and may be called on the
+event loop; every other call makes system calls and belongs in a pool thread (`shared.run`/`pools`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from services.executor.core.snapshots import Layer, RecordType, Snapshot
+
+__all__ = ["Keys", "Leases", "Mounted", "Snapshots"]
+
+
+class Mounted(Protocol):
+    """A snapshot mounted somewhere; leaving the context unmounts it."""
+
+    @property
+    def path(self) -> str:
+        """Absolute directory where the tree can be seen. Never follow symlinks below it by plain path joins."""
+
+
+class Snapshots(Protocol):
+    """The tree of snapshots: each is a list of layers over an optional parent."""
+
+    def prepare(self, parent: str | None, *, record_type: RecordType = ..., description: str = "", lease: str = "") -> Snapshot:
+        """A new empty mutable snapshot on `parent` (None = scratch), held by `lease` if one is named.
+
+        Not visible to `find` until it is given a key. Errors: RefLost (parent is gone), an OSError of the disk.
+        """
+
+    def commit(self, id: str, *, key: str = "", record_type: RecordType | None = None, description: str = "") -> Snapshot:
+        """Make a mutable snapshot immutable under the same id; `key` (such as `chain:<chain id>`) is bound in the same step.
+
+        Durable before it returns, and idempotent. If another immutable snapshot has the key already, that one is returned and
+        the mutable one is removed (its leases move over): so two who unpack the same layer end with one.
+        """
+
+    def freeze(self, id: str, *, lease: str) -> Snapshot:
+        """An immutable snapshot over the *same directory* as the mutable `id`, which stays claimed for as long as this is in use.
+
+        For directories that are updated in place by the next build (local contexts, git mirrors): nothing is copied. A later
+        `claim` of the mutable one, when nobody holds the frozen one any more, makes the frozen id lost.
+        """
+
+    def mount(self, id: str, *, writable: bool = False) -> AbstractContextManager[Mounted]:
+        """See the tree of `id`. `writable` needs a mutable snapshot, else ValueError. Errors: RefLost."""
+
+    def layers(self, id: str) -> tuple[Layer, ...]:
+        """The layers of an immutable snapshot, lowest first; each one's own diff and what lies below it *as it was made*."""
+
+    def remove(self, ids: Iterable[str]) -> tuple[Snapshot, ...]:
+        """Remove those which no lease, child or mount holds (the rest is left alone); returns what was removed, with sizes."""
+
+
+class Keys(Protocol):
+    """Snapshots found again by name: image chains, shared mutable directories, cache mounts."""
+
+    def get(self, id: str) -> Snapshot:
+        """The record of an id. Errors: RefLost."""
+
+    def find(self, key: str) -> Snapshot | None:
+        """The immutable snapshot committed under `key`; counts as a use."""
+
+    def claim(self, key: str, *, lease: str = "") -> Snapshot | None:
+        """A mutable snapshot that carries `key` and is claimed by nobody, now claimed; None if there is none."""
+
+    def put(self, id: str, key: str) -> None:
+        """Bind `key` to a mutable snapshot (several may carry the same key). Durable."""
+
+    def unclaim(self, id: str) -> None:
+        """Give a claimed (or just prepared) mutable snapshot back; others may claim it."""
+
+
+class Leases(Protocol):
+    """Who holds what. Held snapshots (and what lies below them) are never removed."""
+
+    def hold(self, lease: str, ids: Collection[str]) -> None:
+        """Let `lease` hold snapshots; renews it. Errors: RefLost, naming the first id that is gone (then nothing is held)."""
+
+    def renew(self, leases: Collection[str]) -> None:
+        """Push back the expiry of those leases which exist here."""
+
+    def release(self, lease: str) -> None:
+        """Forget a lease. Unknown leases are fine."""
