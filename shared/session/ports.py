@@ -4,8 +4,9 @@ A stream carries raw gRPC message framing (1 byte flag, 4 bytes length, message)
 travel in one chunk, and nobody awaits per message.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -30,18 +31,26 @@ class SessionStream(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionDescription:
+    """What a client told when it opened its session. `methods` are lower case, `/package.service/method`."""
+
+    id: str
+    name: str = ""
+    shared_key: str = ""
+    methods: frozenset[str] = frozenset()
+
+
 class SessionLinks(Protocol):
     """Reaches the session wherever it is held."""
 
-    def open(
-        self, session_id: str, method: str, *, metadata: Sequence[tuple[str, str]] = ()
-    ) -> AbstractAsyncContextManager[SessionStream]:
+    def open(self, session_id: str, method: str, *, metadata: Sequence[tuple[str, str]] = ()) -> AbstractAsyncContextManager[SessionStream]:
         """Call `method` (`/moby.filesync.v1.FileSync/DiffCopy`). Leaving the context early cancels the call.
 
         A `prefix:` before the id is dropped. Raises SessionGone (unknown within `wait`, or ended), Unsupported (method not served).
         """
         ...
 
-    async def methods(self, session_id: str, *, wait: float = 5.0) -> Collection[str]:
-        """Lower-cased methods the client serves. Waits up to `wait` seconds for the session. Raises SessionGone."""
+    async def describe(self, session_id: str, *, wait: float = 5.0) -> SessionDescription:
+        """Who it is and what it serves. Waits up to `wait` seconds for the session. Raises SessionGone."""
         ...

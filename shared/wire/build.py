@@ -1,0 +1,277 @@
+"""Messages of a build: gateway ↔ solver, and the bridge that clients and frontends drive it by.
+
+Definitions, ops and policies are marshaled protobuf bytes here (pb.Definition, pb.Op, …); only shared.llb and adapters open them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from shared.model import LogChunk, Platform, SourceInfo, SourceRange, Status, VertexEvent, Warn
+from shared.wire.failure import Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypedAttrs:
+    """An exporter or a cache option: a type with attributes."""
+
+    type: str
+    attrs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolveBuild:
+    """Run a build (work queue `work.builds`). Answer: SolveDone. Shapes: definition set | frontend set | neither (client-driven)."""
+
+    ref: str
+    session: str = ""
+    frontend: str = ""
+    frontend_opts: Mapping[str, str] = field(default_factory=dict)
+    frontend_inputs: Mapping[str, bytes] = field(default_factory=dict)
+    definition: bytes = b""
+    exporters: tuple[TypedAttrs, ...] = ()
+    cache_exports: tuple[TypedAttrs, ...] = ()
+    cache_imports: tuple[TypedAttrs, ...] = ()
+    entitlements: tuple[str, ...] = ()
+    internal: bool = False
+    session_exporter: bool = False
+    source_policy: bytes = b""
+    source_policy_session: str = ""
+    compatibility_version: int = 0
+    proxy_network: bool = False
+    identity: str = ""  # of the client, from its certificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolveDone:
+    """The build succeeded. `descriptors`: platform id ("" = single) → per exporter index the root descriptor as JSON."""
+
+    exporter_response: Mapping[str, str] = field(default_factory=dict)
+    descriptors: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
+    cached_steps: int = 0
+    total_steps: int = 0
+    completed_steps: int = 0
+    warnings: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildEvents:
+    """A batch of progress of one build (log `build.<ref>.events`). `last` is set on the final, empty one."""
+
+    vertices: tuple[VertexEvent, ...] = ()
+    statuses: tuple[Status, ...] = ()
+    logs: tuple[LogChunk, ...] = ()
+    warnings: tuple[Warn, ...] = ()
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A worker as frontends see it."""
+
+    id: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    platforms: tuple[Platform, ...] = ()
+
+
+# --- the bridge: calls on build.<ref>.bridge ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeRef:
+    """A result handle valid within its build. `id` "" = scratch. `definition` = marshaled pb.Definition it came from."""
+
+    id: str
+    definition: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attestation:
+    """An attestation of a result (gateway.proto Attestation); `kind` 0 = in-toto, 1 = bundle."""
+
+    kind: int
+    path: str = ""
+    ref: BridgeRef | None = None
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
+    predicate_type: str = ""
+    subjects: tuple[Mapping[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeResult:
+    """A result: either `ref` (single; None = empty) or `refs` by platform id."""
+
+    ref: BridgeRef | None = None
+    refs: Mapping[str, BridgeRef] = field(default_factory=dict)
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
+    attestations: Mapping[str, tuple[Attestation, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgePing:
+    """Answer: BridgePong. Also tells whether the build is registered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgePong:
+    workers: tuple[Worker, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeSolve:
+    """Solve within the build; lazy unless `evaluate`. Answer: BridgeResult. `definition` or `frontend`, not both; neither → empty result."""
+
+    definition: bytes = b""
+    frontend: str = ""
+    frontend_opts: Mapping[str, str] = field(default_factory=dict)
+    frontend_inputs: Mapping[str, bytes] = field(default_factory=dict)
+    cache_imports: tuple[TypedAttrs, ...] = ()
+    evaluate: bool = False
+    source_policies: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeResolveSource:
+    """Resolve a source op (marshaled pb.SourceOp) to its immutable form. Answer: SourceMeta."""
+
+    source: bytes
+    platform: Platform | None = None
+    log_name: str = ""
+    resolve_mode: str = ""
+    no_config: bool = False
+    attestation_chain: bool = False
+    return_object: bool = False  # git: give commit and tag objects
+    session: str = ""  # oci-layout: session and store that hold it
+    store: str = ""
+    source_policies: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceMeta:
+    """What a source resolved to; only the fields of its scheme are set. `source` = marshaled pb.SourceOp, rewritten when policies say so."""
+
+    source: bytes = b""
+    image_digest: str = ""
+    image_config: bytes = b""
+    git_checksum: str = ""
+    git_ref: str = ""
+    git_commit_checksum: str = ""
+    git_commit_object: bytes = b""
+    git_tag_object: bytes = b""
+    http_checksum: str = ""
+    http_filename: str = ""
+    http_last_modified: int = 0  # seconds, 0 = not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeReadFile:
+    """Answer: FileData. `length` 0 = to the end."""
+
+    ref: str
+    path: str
+    offset: int = 0
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeReadDir:
+    """Answer: FileStats of the direct children, sorted by name."""
+
+    ref: str
+    path: str
+    include_pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeStatFile:
+    """Answer: FileStats with one entry."""
+
+    ref: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileData:
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStat:
+    """fsutil Stat: `mode` is Go's FileMode, `mod_time` ns."""
+
+    path: str
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    mod_time: int = 0
+    linkname: str = ""
+    devmajor: int = 0
+    devminor: int = 0
+    xattrs: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStats:
+    entries: tuple[FileStat, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeEvaluate:
+    """Force the result of a ref. Answer: Done."""
+
+    ref: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeInputs:
+    """Answer: BridgeDefinitions: the frontend inputs of the build."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeDefinitions:
+    definitions: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeWarn:
+    """A warning of a frontend on a vertex. Answer: Done."""
+
+    digest: str
+    level: int
+    short: bytes
+    detail: tuple[bytes, ...] = ()
+    url: str = ""
+    info: SourceInfo | None = None
+    ranges: tuple[SourceRange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeReturn:
+    """The client's final word for a client-driven build: a result or a failure. Answer: Done."""
+
+    result: BridgeResult | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """An answer that only says: it is done."""
+
+
+# --- solver → frontend ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFrontend:
+    """Run a built-in frontend (call `call.frontend`). Answer: BridgeResult whose ref ids are the build's. Bridge calls go to `bridge`.
+
+    Cancelling the call cancels the frontend.
+    """
+
+    build: str
+    bridge: str  # subject
+    frontend: str
+    opts: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, bytes] = field(default_factory=dict)
+    session: str = ""
+    workers: tuple[Worker, ...] = ()
