@@ -1,0 +1,35 @@
+"""JSON bytes as Go's encoding/json writes them, because digests are taken of them.
+
+Differences to Python: `<`, `>`, `&`, U+2028 and U+2029 are escaped, everything else non-ASCII stays UTF-8, `\\b` and `\\f` are
+written as such. Key order is the caller's: struct fields in their order; for Go maps pass `sort_keys=True`.
+"""
+
+import json
+from typing import Any
+
+_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+
+
+def go_json(value: Any, *, sort_keys: bool = False) -> bytes:
+    """Compact form, as json.Marshal."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
+    return text.translate(_ESCAPES).encode("utf-8", "surrogatepass")
+
+
+def go_json_indent(value: Any, *, sort_keys: bool = False) -> bytes:
+    """Two-space indent and no final newline, as json.MarshalIndent(v, "", "  ")."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, separators=(",", ": "), sort_keys=sort_keys)
+    return text.translate(_ESCAPES).encode("utf-8", "surrogatepass")
+
+
+def load_object(data: bytes, what: str, *, limit: int = 8 << 20) -> dict[str, Any]:
+    """The JSON object in `data`. Raises ValueError `invalid <what>: …` for anything else, and for more than `limit` bytes."""
+    if len(data) > limit:
+        raise ValueError(f"invalid {what}: {len(data)} bytes, more than the {limit} allowed")
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as e:
+        raise ValueError(f"invalid {what}: not JSON ({e})") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"invalid {what}: not a JSON object")
+    return value
