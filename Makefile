@@ -1,0 +1,48 @@
+# Every target installs what it needs: Debian packages, a Python environment from the lock, Go programs. See README.md.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.PHONY: quickstart test check bench proto stack fmt lock tools python
+
+DEV = $$(tests/tools/venv dev)
+CODE = services shared client tests
+export PYTHONPATH := $(CURDIR)
+export PATH := $(or $(BUILDMESH_TOOLS),$(HOME)/.cache/buildmesh/tools)/bin:$(PATH)
+
+quickstart: ## build examples/hello with the all-in-one and run the result
+	@tests/tools/debian run
+	@examples/quickstart
+
+test: tools ## every test, on real parts
+	@$(DEV)/bin/python -m pytest -m "not bench" $(ARGS)
+
+check: python ## format, lint, types, import contracts, fast tests: under a minute
+	@venv=$(DEV); \
+	$$venv/bin/ruff format --check --quiet $(CODE); \
+	$$venv/bin/ruff check --quiet $(CODE); \
+	$$venv/bin/mypy --no-error-summary services shared client tests/kit; \
+	$$venv/bin/lint-imports --no-logo --cache-dir .import_linter_cache; \
+	$$venv/bin/python -m pytest -q -m "not bench and not slow and not root" tests/unit tests/property tests/golden tests/playbooks tests/contracts tests/mesh tests/meta $(ARGS)
+
+bench: tools ## measure against a real buildkitd; ARGS="--write" also updates docs/measuring.md
+	@tests/tools/install buildkitd
+	@$(DEV)/bin/python -m tests.bench $(ARGS)
+
+proto: python ## shared/proto -> shared/pb
+	@$(DEV)/bin/python -m tests.tools.proto
+
+stack: tools ## six processes over nats-server and MinIO; stops with Ctrl-C
+	@$(DEV)/bin/python -m tests.kit.stack $(ARGS)
+
+fmt: python ## format and mend what ruff can mend
+	@venv=$(DEV); $$venv/bin/ruff format $(CODE); $$venv/bin/ruff check --fix $(CODE)
+
+lock: python ## resolve pyproject.toml anew, with hashes
+	@tests/tools/lock
+
+python:
+	@tests/tools/venv dev >/dev/null
+
+tools: python
+	@tests/tools/debian run test
+	@tests/tools/install buildctl dockerfile-frontend buildx minio jaeger >/dev/null
