@@ -29,7 +29,7 @@ bench: tools ## measure against a real buildkitd; ARGS="--write" also updates do
 	@$(DEV)/bin/python -m tests.bench $(ARGS)
 
 proto: python ## shared/proto -> shared/pb
-	@$(DEV)/bin/python -m tests.tools.proto
+	@PYTHON=$(DEV)/bin/python shared/proto/generate
 
 stack: tools ## six processes over nats-server and MinIO; stops with Ctrl-C
 	@$(DEV)/bin/python -m tests.kit.stack $(ARGS)
