@@ -6,7 +6,7 @@ from services.frontend.core.dockerfile.run import joined_args
 from services.frontend.core.failure import DockerfileError
 from services.frontend.core.go_text import parse_duration, parse_int, quote
 
-_FLAGS = {name: FlagKind.TEXT for name in ("interval", "timeout", "start-period", "start-interval", "retries")}
+_FLAGS = dict.fromkeys(("interval", "timeout", "start-period", "start-interval", "retries"), FlagKind.TEXT)
 _MILLISECOND = 1_000_000
 
 

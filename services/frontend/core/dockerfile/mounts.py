@@ -24,7 +24,25 @@ class Sharing(Enum):
 
 
 _KEYS = (
-    "type from source target readonly id sharing required size mode uid gid src dst destination ro rw readwrite env".split()
+    "type",
+    "from",
+    "source",
+    "target",
+    "readonly",
+    "id",
+    "sharing",
+    "required",
+    "size",
+    "mode",
+    "uid",
+    "gid",
+    "src",
+    "dst",
+    "destination",
+    "ro",
+    "rw",
+    "readwrite",
+    "env",
 )
 
 

@@ -131,9 +131,7 @@ def parse_node(line: str, escape: str, comments: list[str] | None, depth: int = 
         cut = Cut([sub.keyword, *sub.args]) if sub else Cut([])
     else:
         cut = LINE_PARSERS.get(lower, ignored)(rest, escape, keyword)
-    return Node(
-        keyword=keyword, original=line, args=cut.args, json=cut.json, flags=flags, sub=sub, heredocs=[], comments=comments
-    )
+    return Node(keyword=keyword, original=line, args=cut.args, json=cut.json, flags=flags, sub=sub, heredocs=[], comments=comments)
 
 
 def _takes_heredoc(node: Node) -> bool:

@@ -64,9 +64,7 @@ def parse_copy(node: Node, common: Common) -> Copy:
 
 def _check(node: Node, keyword: str) -> None:
     if len(node.args) < 2:
-        raise DockerfileError(
-            f"{keyword} requires at least two arguments, but only one was provided. Destination could not be determined"
-        )
+        raise DockerfileError(f"{keyword} requires at least two arguments, but only one was provided. Destination could not be determined")
 
 
 def _sources(node: Node, keyword: str) -> tuple[tuple[str, ...], tuple[InlineSource, ...], str]:
