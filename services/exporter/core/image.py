@@ -1,0 +1,167 @@
+"""Image documents from packed layers: config, manifest, index, the root descriptor and the client's answer (exporter writer.go)."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from services.exporter.core import epoch as epochs
+from services.exporter.core.annotations import Placed, check, place
+from services.exporter.core.history import clamp, config_bytes, normalize, parse_config, parse_history
+from services.exporter.core.options import Options, check_conflicts
+from services.exporter.core.platforms import BASE_CONFIG_KEY, CONFIG_KEY, TargetPlatform, keyed
+from shared.errors import InvalidInput
+from shared.model import Digest, Layer, Platform, sha256_digest
+from shared.oci import Descriptor, Index, Manifest, convert_media_type, default_image_config, go_json
+from shared.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+
+CREATED = "org.opencontainers.image.created"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A small blob that the export made. `status` is its progress line, such as `exporting manifest sha256:…`."""
+
+    digest: Digest
+    data: bytes
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """Everything made: `documents` in the order they are reported; `layers` are all layers, each digest once."""
+
+    root: Descriptor
+    documents: tuple[Document, ...]
+    layers: tuple[Layer, ...]
+    config_digest: Digest | None = None
+    is_index: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One platform of the result with its packed layers."""
+
+    target: TargetPlatform
+    layers: tuple[Layer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePlan:
+    """What is known before the layers are packed. `default` is the platform of a result that names none."""
+
+    options: Options
+    metadata: Mapping[str, bytes]
+    is_map: bool
+    default: Platform
+    compatibility: int = 30
+    oci: bool = field(default=True)
+
+
+def plan_image(options: Options, metadata: Mapping[str, bytes], *, is_map: bool, default: Platform, compatibility: int) -> ImagePlan:
+    """Merge unknown attributes into the metadata, settle the defaults, find contradictions (InvalidInput)."""
+    merged = {**metadata, **{k: v.encode() for k, v in options.extra.items()}}
+    oci = options.use_oci_types(compatibility, attested=False)
+    check_conflicts(options, oci_types=oci)
+    return ImagePlan(options=options, metadata=merged, is_map=is_map, default=default, compatibility=compatibility, oci=oci)
+
+
+def platform_epoch(plan: ImagePlan, target: TargetPlatform) -> int | None:
+    """The epoch (s) that this platform's times are clamped to, None = none."""
+    return epochs.choose(plan.options.epoch, plan.metadata, target.id)
+
+
+def base_diff_ids(plan: ImagePlan, target: TargetPlatform) -> tuple[str, ...]:
+    """Diff ids of the base image, as far as its config is known: these layers are never rewritten."""
+    data = keyed(plan.metadata, BASE_CONFIG_KEY, target.id)
+    rootfs = parse_config(data).get("rootfs") if data else None
+    ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    return tuple(str(d) for d in ids) if isinstance(ids, list) else ()
+
+
+def build_image(plan: ImagePlan, parts: Sequence[Part]) -> Image:
+    """All documents of the image. Raises InvalidInput for bad configs, annotations or platforms."""
+    check(plan.options.annotations, platform_ids=[p.target.id for p in parts], oci_types=plan.oci)
+    if plan.is_map:
+        return _index(plan, parts)
+    if len(parts) != 1:
+        raise InvalidInput("cannot export multiple platforms without multi-platform enabled")
+    general = place(plan.options.annotations, None)
+    if general.index or general.index_descriptor:
+        raise InvalidInput("index annotations not supported for single platform export")
+    manifest, documents, config = _manifest(plan, parts[0], general)
+    root = replace(manifest, platform=parts[0].target.platform)
+    return Image(root=root, documents=documents, layers=_unique(parts), config_digest=config)
+
+
+def _index(plan: ImagePlan, parts: Sequence[Part]) -> Image:
+    general = place(plan.options.annotations, None)
+    documents: list[Document] = []
+    children: list[Descriptor] = []
+    for part in parts:
+        placed = place(plan.options.annotations, part.target.id)
+        manifest, made, _ = _manifest(plan, part, placed)
+        children.append(replace(manifest, platform=part.target.platform))
+        documents += made
+    index = Index(manifests=tuple(children), media_type=convert_media_type(OCI_INDEX, oci=plan.oci), annotations=general.index)
+    data = index.encode()
+    digest = sha256_digest(data)
+    documents.append(Document(digest=digest, data=data, status=f"exporting manifest list {digest}"))
+    root = Descriptor(media_type=index.media_type, digest=digest, size=len(data), annotations=general.index_descriptor)
+    return Image(root=root, documents=tuple(documents), layers=_unique(parts), is_index=True)
+
+
+def _manifest(plan: ImagePlan, part: Part, placed: Placed) -> tuple[Descriptor, tuple[Document, ...], Digest]:
+    config = _config(plan, part)
+    config_digest = sha256_digest(config)
+    manifest = Manifest(
+        config=Descriptor(media_type=convert_media_type(OCI_CONFIG, oci=plan.oci), digest=config_digest, size=len(config)),
+        layers=tuple(_layer_descriptor(plan, layer) for layer in part.layers),
+        media_type=convert_media_type(OCI_MANIFEST, oci=plan.oci),
+        annotations=placed.manifest,
+    )
+    data = manifest.encode()
+    digest = sha256_digest(data)
+    documents = (
+        Document(digest=digest, data=data, status=f"exporting manifest {digest}"),
+        Document(digest=config_digest, data=config, status=f"exporting config {config_digest}"),
+    )
+    descriptor = Descriptor(media_type=manifest.media_type, digest=digest, size=len(data), annotations=placed.manifest_descriptor)
+    return descriptor, documents, config_digest
+
+
+def _config(plan: ImagePlan, part: Part) -> bytes:
+    data = keyed(plan.metadata, CONFIG_KEY, part.target.id)
+    document = parse_config(data or go_json(default_image_config(plan.default)))
+    history = normalize(parse_history(document), part.layers)
+    epoch = platform_epoch(plan, part.target)
+    if epoch is not None:
+        base = keyed(plan.metadata, BASE_CONFIG_KEY, part.target.id)
+        history = clamp(history, parse_history(parse_config(base)) if base else [], epoch)
+    return config_bytes(document, diff_ids=[layer.diff_id for layer in part.layers], history=history, epoch=epoch)
+
+
+def _layer_descriptor(plan: ImagePlan, layer: Layer) -> Descriptor:
+    media_type = convert_media_type(layer.media_type, oci=plan.oci, keep_foreign=plan.options.prefer_nondist)
+    return Descriptor(media_type=media_type, digest=layer.digest, size=layer.size)
+
+
+def _unique(parts: Sequence[Part]) -> tuple[Layer, ...]:
+    found: dict[Digest, Layer] = {}
+    for part in parts:
+        for layer in part.layers:
+            found.setdefault(layer.digest, layer)
+    return tuple(found.values())
+
+
+def response(image: Image, *, names: str, created: str = "") -> tuple[dict[str, str], Descriptor]:
+    """The client's ExporterResponse and the root descriptor in it. `created` adds the annotation that archives carry."""
+    root = image.root
+    if created and CREATED not in root.annotations:
+        root = replace(root, annotations={**root.annotations, CREATED: created})
+    out: dict[str, str] = {"containerimage.digest": root.digest}
+    if image.config_digest is not None:
+        out["containerimage.config.digest"] = image.config_digest
+    out["containerimage.descriptor"] = base64.b64encode(go_json(root.to_json())).decode()
+    if names:
+        out["image.name"] = names
+    return out, root
