@@ -16,6 +16,7 @@
     │   ├── CallLost           no heartbeat from the service that accepted a call; retryable
     │   ├── RefLost            a snapshot can't be had any more; recompute its vertex
     │   ├── BlobMissing        a blob is not (or no longer, or not intact) in the store
+    │   ├── BusOverrun         a subscriber fell too far behind; subscribe again
     │   └── Internal           INTERNAL: our fault
     └── Canceled             CANCELED: whoever asked no longer wants it
 
@@ -191,6 +192,13 @@ class BlobMissing(MeshError):
     def __init__(self, digest: str, message: str = "", **kwargs: Any) -> None:
         super().__init__(message or f"blob {digest} not found", **kwargs)
         self.digest = digest
+
+
+class BusOverrun(MeshError):
+    """A subscriber fell behind by more than its limit and was ended."""
+
+    code = Code.RESOURCE_EXHAUSTED
+    retryable = True
 
 
 class Internal(MeshError):

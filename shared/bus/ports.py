@@ -11,11 +11,12 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One message as received. `reply` is the inbox to answer to ("" = none)."""
+    """One message as received. `reply` is the inbox to answer to ("" = none); `sequence` its number within a log (else 0)."""
 
     subject: str
     data: bytes
     reply: str = ""
+    sequence: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -72,8 +73,8 @@ class WorkQueues(Protocol):
         """Add work. The same `key` within two minutes is added once (idempotency)."""
         ...
 
-    async def pull(self, subject: str, *, timeout: float) -> Lease | None:
-        """The oldest waiting piece of work of this exact subject, or None after `timeout` seconds."""
+    async def pull(self, subject: str, *, within: float) -> Lease | None:
+        """The oldest waiting piece of work of this exact subject, or None when there is none `within` so many seconds."""
         ...
 
     async def depth(self, subject: str) -> int:

@@ -12,6 +12,7 @@ EXPORTER = "call.exporter"  # RunExport
 EXECUTOR = "call.executor"  # ResolveSource and everything that any executor can answer
 CACHE = "call.cache"  # questions and orders to the cachestore
 SOLVER = "call.solver"
+CANCEL = "calls.cancel"  # broadcast: a bare `cancel` frame whose key is the id of the call that nobody wants any more
 
 # key-value buckets
 KV_EXECUTORS = "executors"  # executor id → ExecutorInfo, with TTL

@@ -1,0 +1,135 @@
+"""Calls: the one primitive for a question or an order with an answer (docs/bus.md §1).
+
+    async with Calls(bus) as calls:
+        done = await calls.call(subjects.CACHE, CacheQuery(...))
+        done = await calls.run(subjects.exec_queue(platform), RunOp(...), on_progress=show)
+        await calls.serve(subjects.CACHE, {CacheQuery: answer}, queue="cachestore")      # until drained
+        await calls.work(subjects.BUILDS, {SolveBuild: solve}, slots=asyncio.Semaphore(8))
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from shared.bus import frames
+from shared.bus.caller import Caller, OnProgress
+from shared.bus.frames import CallSettings, Claims, Tracing, Untraced, Wrapper
+from shared.bus.ports import Bus, Subscription
+from shared.bus.server import AsyncHandler, Handlers, Served, Server, SyncHandler
+from shared.errors import InvalidInput
+from shared.wire import subjects
+from shared.wire.codec import Codec
+
+__all__ = ["AsyncHandler", "CallSettings", "Calls", "Handlers", "Served", "SyncHandler"]
+
+FOREVER = 10.0 * 365 * 86400
+
+
+class Calls:
+    """Both sides of calls over one bus. Use as an async context manager; inside, `call`, `run`, `serve` and `work` may be used freely."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        codec: Codec | None = None,
+        claims: Claims | None = None,
+        tracing: Tracing | None = None,
+        settings: CallSettings | None = None,
+        new_id: Callable[[], str] = lambda: os.urandom(12).hex(),
+    ) -> None:
+        self._bus = bus
+        self._settings = settings or CallSettings()
+        self._tracing = tracing or Untraced()
+        self._wrapper = Wrapper(codec or Codec(), claims, self._settings.limit)
+        self._new_id = new_id
+        self._server = Server(bus, self._wrapper, self._settings, self._tracing)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> "Calls":
+        inbox = self._bus.new_inbox()
+        incoming = await self._stack.enter_async_context(self._bus.subscribe(inbox + ".>"))
+        cancels = await self._stack.enter_async_context(self._bus.subscribe(subjects.CANCEL))
+        tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._caller = Caller(self._bus, self._wrapper, self._settings, tasks, inbox)
+        self._loops = [
+            tasks.create_task(self._read_inbox(incoming), name="call inbox"),
+            tasks.create_task(self._read_cancels(cancels), name="call cancels"),
+            tasks.create_task(self._tick(), name="call ticks"),
+        ]
+        return self
+
+    async def __aexit__(self, *failure: Any) -> None:
+        self._caller.end()
+        for loop in self._loops:
+            loop.cancel()
+        await self._stack.__aexit__(*failure)
+
+    async def call(
+        self, subject: str, request: Any, *, on_progress: OnProgress | None = None, within: float | None = None, trace: str | None = None
+    ) -> Any:
+        """Ask one server of `subject`; returns its answer, raises its failure. Progress batches go to `on_progress` in order.
+
+        Raises CallLost when nobody accepts within `within` seconds (30), or the server falls silent.
+        """
+        return await self._call(subject, request, on_progress, self._settings.accept_within if within is None else within, False, trace)
+
+    async def run(
+        self, subject: str, request: Any, *, on_progress: OnProgress | None = None, within: float | None = None, trace: str | None = None
+    ) -> Any:
+        """Put work on a queue and wait for its answer. It may wait there for `within` seconds (without limit when not given).
+
+        When its server dies another gets it; CallLost only after `within`.
+        """
+        return await self._call(subject, request, on_progress, FOREVER if within is None else within, True, trace)
+
+    async def _call(
+        self, subject: str, request: Any, on_progress: OnProgress | None, within: float, queued: bool, trace: str | None
+    ) -> Any:
+        trace = self._tracing.current() if trace is None else trace
+        return await self._caller.call(
+            subject, request, id=self._new_id(), trace=trace, queued=queued, on_progress=on_progress, within=within
+        )
+
+    async def serve(self, subject: str, handlers: Handlers, *, queue: str = "", ready: Callable[[], None] | None = None) -> None:
+        """Answer calls on `subject` until cancelled or drained. Members of one `queue` share them.
+
+        A handler takes (request, Served) and returns the answering message; sync handlers run inline and must be quick. Errors of
+        shared.errors reach the caller as they are. `ready` is called when calls can be received.
+        """
+        await self._server.serve(subject, handlers, queue=queue, ready=ready)
+
+    async def work(self, subject: str, handlers: Handlers, *, slots: asyncio.Semaphore) -> None:
+        """Pull from the queue `subject` whenever one of `slots` (which several pullers may share) is free, until cancelled or drained."""
+        await self._server.work(subject, handlers, slots=slots)
+
+    async def drain(self) -> None:
+        """Take no new calls or work. `serve` and `work` return as soon as what runs has ended."""
+        await self._server.drain()
+
+    def statistics(self) -> dict[str, int]:
+        """Calls asked and being served right now."""
+        return {"asked": len(self._caller), "served": len(self._server)}
+
+    async def _read_inbox(self, incoming: Subscription) -> None:
+        async for delivery in incoming:
+            self._caller.receive(delivery.subject, delivery.data)
+
+    async def _read_cancels(self, cancels: Subscription) -> None:
+        async for delivery in cancels:
+            try:
+                envelope = self._wrapper.open(delivery.data)
+            except InvalidInput:
+                continue  # anybody may write here; what is no cancel frame cancels nothing
+            if envelope.frame == frames.CANCEL:
+                self._server.cancel(envelope.key)
+
+    async def _tick(self) -> None:
+        """The clockwork of both sides."""
+        while True:
+            await asyncio.sleep(self._settings.tick)
+            now = asyncio.get_running_loop().time()
+            await self._caller.tick(now)
+            await self._server.tick(now)
