@@ -1,0 +1,78 @@
+"""Fixtures of the real parts: each starts when the first test asks for it and ends with the session."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kit import images
+from tests.kit.parts.jaeger import Jaeger, jaeger_server
+from tests.kit.parts.minio import S3, s3_server
+from tests.kit.parts.nats import Nats, nats_server
+from tests.kit.parts.registry import Registry, registry_server
+
+# A library that would send spans or ask a proxy must not do so from a test.
+os.environ.setdefault("OTEL_TRACES_EXPORTER", "none")
+os.environ.setdefault("NO_PROXY", "localhost,127.0.0.1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need root are skipped for anybody else."""
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if item.get_closest_marker("root"):
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.fixture(scope="session")
+def parts_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the session's servers keep their files."""
+    return tmp_path_factory.mktemp("parts")
+
+
+@pytest.fixture(scope="session")
+def nats(parts_folder: Path) -> Iterator[Nats]:
+    """A nats-server with JetStream, shared: give streams and buckets names of your own."""
+    with nats_server(parts_folder / "nats") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3(parts_folder: Path) -> Iterator[S3]:
+    """A MinIO, shared: give keys a prefix of your own."""
+    with s3_server(parts_folder / "s3") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def registry(parts_folder: Path) -> Iterator[Registry]:
+    """An empty docker-registry, shared: give repositories names of your own."""
+    with registry_server(parts_folder / "registry") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def jaeger(parts_folder: Path) -> Iterator[Jaeger]:
+    """A Jaeger all-in-one."""
+    with jaeger_server(parts_folder / "jaeger") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def busybox_layout() -> Path:
+    """An OCI layout with a busybox image, tag `latest`. Read only: images.copy_layout makes a copy to change."""
+    return images.image("busybox")
+
+
+@pytest.fixture(scope="session")
+def busybox(registry: Registry) -> str:
+    """localhost:port/busybox:latest in the test registry."""
+    return images.push("busybox", registry.host)
+
+
+@pytest.fixture(scope="session")
+def debian(registry: Registry) -> str:
+    """localhost:port/debian:latest in the test registry: a small Debian with gcc and make."""
+    return images.push("debian", registry.host)

