@@ -4,11 +4,12 @@ Clauses within one expression must all match; of several expressions any one mus
 """
 
 import re
-import re._constants as sre
-import re._parser as sre_parser
+import re._constants as sre  # type: ignore[import-not-found]
+import re._parser as sre_parser  # type: ignore[import-not-found]
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 Field = Callable[[Sequence[str]], str | None]
 """How a filter asks a thing: the value at a field path, or None when it has none."""
@@ -164,17 +165,17 @@ def _compile(pattern: str) -> re.Pattern[str]:
         raise ValueError(f"filters: pattern {pattern!r}: {error}") from None
 
 
-def _may_backtrack(tree: object, *, inside: bool) -> bool:
+def _may_backtrack(tree: Any, *, inside: bool) -> bool:
     """Clients choose the pattern, and Python's engine is exponential where repetitions nest; such patterns are refused."""
-    for op, value in tree if isinstance(tree, (list, sre_parser.SubPattern)) else ():
-        if op in (sre.GROUPREF, sre.GROUPREF_EXISTS, sre.ASSERT, sre.ASSERT_NOT) or (inside and op is sre.BRANCH):
-            return True
-        if op in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
-            many = value[1] > 1
-            if (many and inside) or _may_backtrack(value[2], inside=inside or many):
-                return True
-        elif op is sre.SUBPATTERN and _may_backtrack(value[-1], inside=inside):
-            return True
-        elif op is sre.BRANCH and any(_may_backtrack(branch, inside=inside) for branch in value[1]):
-            return True
-    return False
+    return any(_node_may_backtrack(op, value, inside=inside) for op, value in tree)
+
+
+def _node_may_backtrack(op: Any, value: Any, *, inside: bool) -> bool:
+    if op in (sre.GROUPREF, sre.GROUPREF_EXISTS, sre.ASSERT, sre.ASSERT_NOT):
+        return True
+    if op in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
+        many = value[1] > 1
+        return (many and inside) or _may_backtrack(value[2], inside=inside or many)
+    if op is sre.BRANCH:
+        return inside or any(_may_backtrack(branch, inside=inside) for branch in value[1])
+    return op in (sre.SUBPATTERN, sre.ATOMIC_GROUP) and _may_backtrack(value[-1] if op is sre.SUBPATTERN else value, inside=inside)

@@ -1,6 +1,7 @@
 """Filter expressions: what they select, and what is refused."""
 
 import pytest
+
 from shared.model.filters import parse_filter
 
 THING = {("type",): "regular", ("id",): "abc", ("labels", "env"): "prod", ("labels", "a.b"): "x y"}
@@ -39,7 +40,23 @@ def test_matching(expressions: list[str], expected: bool) -> None:
 
 @pytest.mark.parametrize(
     "expression",
-    ["=", "type=", "type=x", "type==", "type==a b", ",", "type==x,", "type<x", 'type=="x', "id~=(", "id~=(a+)+$", "id~=(a|a)*b", "id~=.*.*.*.*.*x", "x" * 5000, "id~=" + "a" * 300],
+    [
+        "=",
+        "type=",
+        "type=x",
+        "type==",
+        "type==a b",
+        ",",
+        "type==x,",
+        "type<x",
+        'type=="x',
+        "id~=(",
+        "id~=(a+)+$",
+        "id~=(a|a)*b",
+        "id~=.*.*.*.*.*x",
+        "x" * 5000,
+        "id~=" + "a" * 300,
+    ],
 )
 def test_refused(expression: str) -> None:
     """Malformed, oversized and exponential expressions raise ValueError."""

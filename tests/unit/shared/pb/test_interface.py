@@ -9,8 +9,9 @@ from google.protobuf import descriptor_pool
 import shared.pb
 
 CONTROL = """
-SolveRequest Ref=1 Definition=2 ExporterDeprecated=3 ExporterAttrsDeprecated=4 Session=5 Frontend=6 FrontendAttrs=7 Cache=8 Entitlements=9 \
- FrontendInputs=10 Internal=11 SourcePolicy=12 Exporters=13 EnableSessionExporter=14 SourcePolicySession=15 CompatibilityVersion=16 ProxyNetwork=17
+SolveRequest Ref=1 Definition=2 ExporterDeprecated=3 ExporterAttrsDeprecated=4 Session=5 Frontend=6 FrontendAttrs=7 Cache=8 \
+ Entitlements=9 FrontendInputs=10 Internal=11 SourcePolicy=12 Exporters=13 EnableSessionExporter=14 SourcePolicySession=15 \
+ CompatibilityVersion=16 ProxyNetwork=17
 Exporter Type=1 Attrs=2
 CacheOptions ExportRefDeprecated=1 ImportRefsDeprecated=2 ExportAttrsDeprecated=3 Exports=4 Imports=5
 CacheOptionsEntry Type=1 Attrs=2
@@ -31,8 +32,9 @@ ListWorkersResponse record=1
 InfoResponse buildkitVersion=1
 BuildHistoryRequest ActiveOnly=1 Ref=2 EarlyExit=3 Filter=4 Limit=5
 BuildHistoryEvent type=1 record=2
-BuildHistoryRecord Ref=1 Frontend=2 FrontendAttrs=3 Exporters=4 error=5 CreatedAt=6 CompletedAt=7 logs=8 ExporterResponse=9 Result=10 Results=11 \
- Generation=12 trace=13 pinned=14 numCachedSteps=15 numTotalSteps=16 numCompletedSteps=17 externalError=18 numWarnings=19
+BuildHistoryRecord Ref=1 Frontend=2 FrontendAttrs=3 Exporters=4 error=5 CreatedAt=6 CompletedAt=7 logs=8 \
+ ExporterResponse=9 Result=10 Results=11 Generation=12 trace=13 pinned=14 numCachedSteps=15 numTotalSteps=16 \
+ numCompletedSteps=17 externalError=18 numWarnings=19
 UpdateBuildHistoryRequest Ref=1 Pinned=2 Delete=3 Finalize=4
 Descriptor media_type=1 digest=2 size=3 annotations=5
 BuildResultInfo ResultDeprecated=1 Attestations=2 Results=3
