@@ -1,30 +1,11 @@
-"""What Ping advertises to those who drive a build (BuildKit frontend/gateway/pb/caps.go).
+"""What Ping advertises to those who drive a build: everything the API knows but what is not served yet.
 
 An empty list would make clients assume a server of 2018, so the lists are never empty.
 """
 
-FRONTEND_CAPS: tuple[str, ...] = (
-    "frontend.caps",
-    "frontend.inputs",
-    "gateway.evaluate",
-    "gateway.solve.evaluate",
-    "gateway.solve.metadata",
-    "gateway.warnings",
-    "importcaches",
-    "proto.refarray",
-    "readdir",
-    "readfile",
-    "reference.attestations",
-    "reference.output",
-    "resolveimage",
-    "resolveimage.resolvemode",
-    "return",
-    "returnmap",
-    "solve.base",
-    "solve.inlinereturn",
-    "source.metaresolver",
-    "source.metaresolver.http.checksumrequest",
-    "source.metaresolver.image.attestations",
-    "statfile",
-)
+from shared.llb.caps import FRONTEND_CAPS as KNOWN_CAPS
+
+_NOT_SERVED = "gateway.exec"
+
+FRONTEND_CAPS: tuple[str, ...] = tuple(c for c in KNOWN_CAPS if not c.startswith(_NOT_SERVED))
 """Without gateway.exec and its kin: containers driven by the client are not served yet, and clients check before they ask."""
