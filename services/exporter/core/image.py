@@ -24,6 +24,7 @@ class Document:
     digest: Digest
     data: bytes
     status: str
+    media_type: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,7 @@ def _index(plan: ImagePlan, parts: Sequence[Part]) -> Image:
     index = Index(manifests=tuple(children), media_type=convert_media_type(OCI_INDEX, oci=plan.oci), annotations=general.index)
     data = index.encode()
     digest = sha256_digest(data)
-    documents.append(Document(digest=digest, data=data, status=f"exporting manifest list {digest}"))
+    documents.append(Document(digest=digest, data=data, status=f"exporting manifest list {digest}", media_type=index.media_type))
     root = Descriptor(media_type=index.media_type, digest=digest, size=len(data), annotations=general.index_descriptor)
     return Image(root=root, documents=tuple(documents), layers=_unique(parts), is_index=True)
 
@@ -122,8 +123,8 @@ def _manifest(plan: ImagePlan, part: Part, placed: Placed) -> tuple[Descriptor, 
     data = manifest.encode()
     digest = sha256_digest(data)
     documents = (
-        Document(digest=digest, data=data, status=f"exporting manifest {digest}"),
-        Document(digest=config_digest, data=config, status=f"exporting config {config_digest}"),
+        Document(digest=digest, data=data, status=f"exporting manifest {digest}", media_type=manifest.media_type),
+        Document(digest=config_digest, data=config, status=f"exporting config {config_digest}", media_type=manifest.config.media_type),
     )
     descriptor = Descriptor(media_type=manifest.media_type, digest=digest, size=len(data), annotations=placed.manifest_descriptor)
     return descriptor, documents, config_digest
