@@ -1,0 +1,151 @@
+"""Content hashes of snapshots, remembered: in memory for the last few snapshots, on disk for as long as they live."""
+
+import contextlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from services.executor.adapters.content_hash_record import EMPTY_DIGEST
+from services.executor.adapters.content_hash_select import checksum, join_digests
+from services.executor.adapters.content_hash_store import dump_tree, load_tree
+from services.executor.adapters.content_hash_tree import Tree, clean, scanned_tree
+from services.executor.core.selection import Selection
+from services.executor.ports import Mounted
+from shared.errors import NotFound
+from shared.model import Digest, require_safe_id
+
+Mount = Callable[[], AbstractContextManager[Mounted]]
+
+
+class ContentHashes:
+    """Checksums of immutable snapshots. Every method blocks and is thread-safe; equal snapshots are hashed by one thread at a time.
+
+    `directory` keeps one small file per hashed snapshot (a cache: anything unreadable in it is computed again).
+    """
+
+    def __init__(self, directory: Path, *, keep: int = 20) -> None:
+        self._directory = directory
+        self._keep = keep
+        self._trees: OrderedDict[str, _Entry] = OrderedDict()
+        self._lock = threading.Lock()
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def hash(self, snapshot: str, mount: Mount, selections: Sequence[Selection]) -> Digest:
+        """The content digest of an input: its selections' checksums joined; no selection means all of it.
+
+        `mount` is called only when something has to be read. Raises NotFound
+        (`failed to calculate checksum of ref <id>: "<path>": not found`), InvalidInput, OSError.
+        """
+        with self._tree(snapshot, mount) as tree:
+            try:
+                return Digest(join_digests([checksum(tree, s) for s in selections or (Selection(),)]))
+            except NotFound as e:
+                raise e.prefixed(f"failed to calculate checksum of ref {snapshot}") from None
+
+    def adopt(self, snapshot: str, tree: Tree) -> None:
+        """Take over a tree that was made while the snapshot was filled (local sources); replaces what is known. Durable."""
+        require_safe_id(snapshot, "snapshot id")
+        entry = _Entry(tree)
+        with entry.lock:
+            with self._lock:
+                self._trees[snapshot] = entry
+                self._trees.move_to_end(snapshot)
+                self._trim()
+            self._save(snapshot, tree)
+
+    def take(self, snapshot: str) -> Tree | None:
+        """The remembered tree, to be changed and adopted again under the same or another id; None if there is none. Forgets it here."""
+        entry = self._entry(snapshot, load_only=True)
+        self.forget(snapshot)
+        return entry.tree if entry is not None else None
+
+    def forget(self, snapshot: str) -> None:
+        """Drop what is known of a snapshot (it was removed, or is about to change). Idempotent."""
+        with self._lock:
+            self._trees.pop(snapshot, None)
+            with contextlib.suppress(FileNotFoundError):
+                self._path(snapshot).unlink()
+
+    def statistics(self) -> dict[str, int]:
+        """How many trees are in memory."""
+        return {"trees": len(self._trees)}
+
+    @contextmanager
+    def _tree(self, snapshot: str, mount: Mount) -> Iterator[Tree]:
+        entry = self._entry(snapshot)
+        assert entry is not None
+        with entry.lock, contextlib.ExitStack() as stack:
+            mounted: list[str] = []
+
+            def root() -> str:
+                if not mounted:
+                    mounted.append(stack.enter_context(mount()).path.rstrip("/"))
+                return mounted[0]
+
+            entry.tree.root = root
+            try:
+                yield entry.tree
+            finally:
+                entry.tree.root = _unmounted
+                if entry.tree.dirty:
+                    self._save(snapshot, entry.tree)
+
+    def _entry(self, snapshot: str, *, load_only: bool = False) -> "_Entry | None":
+        require_safe_id(snapshot, "snapshot id")
+        with self._lock:
+            entry = self._trees.get(snapshot)
+            if entry is None:
+                loaded = self._load(snapshot)
+                if loaded is None and load_only:
+                    return None
+                entry = self._trees[snapshot] = _Entry(loaded or scanned_tree(_unmounted))
+            self._trees.move_to_end(snapshot)
+            self._trim()
+            return entry
+
+    def _trim(self) -> None:
+        while len(self._trees) > self._keep:
+            self._trees.popitem(last=False)
+
+    def _load(self, snapshot: str) -> Tree | None:
+        try:
+            return load_tree(self._path(snapshot).read_bytes(), _unmounted)
+        except (OSError, ValueError):
+            return None
+
+    def _save(self, snapshot: str, tree: Tree) -> None:
+        path = self._path(snapshot)
+        temporary = path.with_name(f"{path.name}.{threading.get_ident()}.tmp")
+        try:
+            temporary.write_bytes(dump_tree(tree))
+            os.replace(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        tree.dirty = False
+
+    def _path(self, snapshot: str) -> Path:
+        return self._directory / snapshot
+
+
+class _Entry:
+    __slots__ = ("lock", "tree")
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self.lock = threading.Lock()
+
+
+def hash_of_scratch(selections: Sequence[Selection]) -> Digest:
+    """The content digest of an empty input: only `/` can be had from it. Raises NotFound `<path>: no such file or directory`."""
+    for s in selections:
+        if clean(s.path):
+            raise NotFound(f"{clean(s.path)}: no such file or directory")
+    return Digest(join_digests([EMPTY_DIGEST] * max(1, len(selections))))
+
+
+def _unmounted() -> str:
+    raise AssertionError("a checksum tree was used outside of its mount")
