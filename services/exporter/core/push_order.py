@@ -80,4 +80,3 @@ def _layer(value: dict[str, Any]) -> Layer:
         media_type=str(value["media_type"]),
         source=str(value["source"]),
     )
-

@@ -1,0 +1,54 @@
+"""Layers and trees, asked of the executors that hold the data."""
+
+from collections.abc import Callable, Sequence
+
+from services.exporter.core.options import Options
+from shared.bus.calls import Calls
+from shared.errors import RefLost
+from shared.model import Layer, Ref
+from shared.wire import subjects
+from shared.wire.messages import Compression, Pack, Packed, Scope, SendTrees, Sent
+
+Relay = Callable[[object], None]
+
+
+class ExecutorLayers:
+    """`Layers` over the bus, on behalf of one build."""
+
+    def __init__(self, calls: Calls, scope: Scope, relay: Relay) -> None:
+        self._calls = calls
+        self._scope = scope
+        self._relay = relay
+
+    async def pack(self, ref: Ref, options: Options, *, rewrite_epoch: int = -1, base_layers: int = 0) -> tuple[Layer, ...]:
+        """The home packs; a ref without a home is packed (fetched) by any executor. Raises RefLost."""
+        request = Pack(
+            ref=ref,
+            compression=Compression(type=options.compression, level=options.compression_level, force=options.force_compression),
+            scope=self._scope,
+            rewrite_epoch=rewrite_epoch,
+            base_layers=base_layers,
+        )
+        answer: Packed = await self._calls.call(home_subject(ref), request, on_progress=self._relay)
+        return answer.layers
+
+
+async def send_trees(calls: Calls, request: SendTrees, relay: Relay) -> Sent:
+    """Have the executor that holds the (first) tree send all of them to the client."""
+    refs = [t.ref for t in request.trees if t.ref is not None]
+    answer: Sent = await calls.call(_common_home(refs), request, on_progress=relay)
+    return answer
+
+
+def home_subject(ref: Ref) -> str:
+    """Where a ref can be worked on. Raises RefLost for a ref that nobody holds and that has no layers."""
+    if ref.home:
+        return subjects.executor_call(ref.home)
+    if ref.layers:
+        return subjects.EXECUTOR
+    raise RefLost(ref.id)
+
+
+def _common_home(refs: Sequence[Ref]) -> str:
+    homed = next((r for r in refs if r.home), None)
+    return home_subject(homed) if homed is not None else subjects.EXECUTOR
