@@ -1,0 +1,60 @@
+"""What a service is given: everything shared, already built. Its `run(config, mesh)` builds only its own adapters."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from shared.blobs.ports import Blobs
+from shared.bus.calls import Calls
+from shared.bus.ports import Bus
+from shared.run.clock import Clock, SystemClock
+from shared.session.ports import SessionLinks
+from shared.telemetry import Log, Metrics, Tracer
+
+
+class Readiness:
+    """Whether a process can do its work now. Parts say when they are up; ready means: all of them, and not draining."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, bool] = {}
+        self.draining = asyncio.Event()
+
+    def expect(self, part: str) -> None:
+        """`part` has to come up first."""
+        self._parts.setdefault(part, False)
+
+    def up(self, part: str) -> None:
+        """`part` works."""
+        self._parts[part] = True
+
+    def down(self, part: str) -> None:
+        """`part` doesn't work just now."""
+        self._parts[part] = False
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._parts) and all(self._parts.values()) and not self.draining.is_set()
+
+    def missing(self) -> list[str]:
+        """The parts that are not up, sorted."""
+        return sorted(part for part, is_up in self._parts.items() if not is_up)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mesh:
+    """Shared by all services of a process. `instance` is unique in the fleet and a safe id: the executor's and gateway's id come from it.
+
+    A service calls `readiness.up("<service>")` once it can be asked, and watches `readiness.draining` to stop taking new work; `calls`
+    drains by itself. `alone` is True in the all-in-one: no other process shares bus and blobs.
+    """
+
+    instance: str
+    bus: Bus
+    calls: Calls
+    blobs: Blobs
+    sessions: SessionLinks
+    log: Log
+    tracer: Tracer
+    metrics: Metrics
+    readiness: Readiness
+    clock: Clock = field(default_factory=SystemClock)
+    alone: bool = True
