@@ -6,21 +6,13 @@ event loop; every other call makes system calls and belongs in a pool thread (`s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from services.executor.core.snapshots import Layer, RecordType, Snapshot
 
-__all__ = ["Keys", "Leases", "Mounted", "Snapshots"]
-
-
-class Mounted(Protocol):
-    """A snapshot mounted somewhere; leaving the context unmounts it."""
-
-    @property
-    def path(self) -> str:
-        """Absolute directory where the tree can be seen. Never follow symlinks below it by plain path joins."""
+__all__ = ["Composed", "Keys", "Leases", "Notes", "SnapshotStore", "Snapshots"]
 
 
 class Snapshots(Protocol):
@@ -46,14 +38,33 @@ class Snapshots(Protocol):
         `claim` of the mutable one, when nobody holds the frozen one any more, makes the frozen id lost.
         """
 
-    def mount(self, id: str, *, writable: bool = False) -> AbstractContextManager[Mounted]:
-        """See the tree of `id`. `writable` needs a mutable snapshot, else ValueError. Errors: RefLost."""
+    def mount(self, id: str, *, writable: bool = False) -> AbstractContextManager[str]:
+        """The directory where the tree of `id` can be seen while the context is open; never join untrusted paths to it by text.
+
+        Users of one mutable snapshot share one mount. `writable` needs a mutable snapshot, else ValueError. Errors: RefLost.
+        """
 
     def layers(self, id: str) -> tuple[Layer, ...]:
-        """The layers of an immutable snapshot, lowest first; each one's own diff and what lies below it *as it was made*."""
+        """The layers, lowest first: each one's own diff and what lies below it *as it was made*.
+
+        Of a mutable snapshot the last is its own, writable while it is not mounted (overlay style: whiteouts by hand).
+        """
 
     def remove(self, ids: Iterable[str]) -> tuple[Snapshot, ...]:
         """Remove those which no lease, child or mount holds (the rest is left alone); returns what was removed, with sizes."""
+
+
+class Composed(Protocol):
+    """Snapshots made of others (MergeOp, DiffOp)."""
+
+    def merge(self, ids: Sequence[str], *, description: str = "", lease: str = "") -> Snapshot:
+        """All layers of `ids` in order, nothing copied where overlayfs is used. At least one id; one id is returned as it is."""
+
+    def diff(self, lower: str | None, upper: str, *, description: str = "", lease: str = "") -> Snapshot:
+        """What changed from `lower` to `upper`; deletions stay visible when the result is merged onto something.
+
+        Where `upper` begins with all layers of `lower` nothing is read: the layers above are the answer.
+        """
 
 
 class Keys(Protocol):
@@ -72,7 +83,17 @@ class Keys(Protocol):
         """Bind `key` to a mutable snapshot (several may carry the same key). Durable."""
 
     def unclaim(self, id: str) -> None:
-        """Give a claimed (or just prepared) mutable snapshot back; others may claim it."""
+        """Give a claimed (or just prepared) mutable snapshot back; others may claim it. Without a key it is removed."""
+
+
+class Notes(Protocol):
+    """Small facts kept with a snapshot (its layer's blob, an etag, a checksum tree's digest), gone when it is gone."""
+
+    def note(self, id: str, name: str) -> bytes | None:
+        """What was noted under `name`, or None."""
+
+    def set_note(self, id: str, name: str, value: bytes) -> None:
+        """Note; replaces. Errors: RefLost."""
 
 
 class Leases(Protocol):
@@ -86,3 +107,7 @@ class Leases(Protocol):
 
     def release(self, lease: str) -> None:
         """Forget a lease. Unknown leases are fine."""
+
+
+class SnapshotStore(Snapshots, Composed, Keys, Notes, Leases, Protocol):
+    """All of it: what adapters/snapshots.py implements."""

@@ -1,11 +1,12 @@
-"""The nouns of the snapshot store: snapshot, layer, record type."""
+"""The nouns of the snapshot store: snapshot, layer, record type; and which layers a snapshot consists of."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Layer", "LayerStyle", "RecordType", "Snapshot", "SnapshotKind"]
+__all__ = ["Layer", "LayerStyle", "RecordType", "Snapshot", "SnapshotKind", "chain_of", "without_repeats"]
 
 
 class RecordType(StrEnum):
@@ -22,9 +23,10 @@ class RecordType(StrEnum):
 class SnapshotKind(StrEnum):
     """How a snapshot's layers come about."""
 
-    LAYER = "layer"  # those of its one parent, and one of its own
+    LAYER = "layer"  # those of its one parent (if any), and one of its own
     MERGE = "merge"  # those of all its parents, one after the other
-    SLICE = "slice"  # those of its upper parent which its lower parent has not (a diff of a chain and its own beginning)
+    SLICE = "slice"  # parents (lower, upper): those of upper above those of lower, which upper begins with
+    DIFF = "diff"  # parents (lower, upper): one layer of its own, computed by comparing the two trees
     FROZEN = "frozen"  # the directory of a mutable snapshot, kept still for as long as this one is held
 
 
@@ -40,7 +42,8 @@ class Layer:
     """One layer on disk.
 
     `lowers` are the directories below it when it was made, topmost first (empty = it was made on scratch). With style FULL
-    only the first of them counts: it is the whole tree below.
+    only the first of them counts: it is the whole tree below. `id` is the snapshot whose own layer this is (notes about the
+    layer, such as its published blob, are kept under that id).
     """
 
     id: str
@@ -51,7 +54,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A record of the store as it was when asked. Times are unix seconds; `size` is -1 until it was computed."""
+    """A record of the store as it was when asked. Times are unix seconds; `size` (bytes) is -1 until it was computed."""
 
     id: str
     kind: SnapshotKind
@@ -65,3 +68,32 @@ class Snapshot:
     usage_count: int
     in_use: bool
     keys: tuple[str, ...]
+
+
+def chain_of(id: str, look: Callable[[str], tuple[SnapshotKind, tuple[str, ...]]]) -> tuple[str, ...]:
+    """Ids of the snapshots whose own layers make up `id`, lowest first; `look` tells kind and parents of an id."""
+    tail: list[str] = []
+    while True:
+        kind, parents = look(id)
+        match kind:
+            case SnapshotKind.LAYER:
+                tail.append(id)
+                if not parents:
+                    return tuple(reversed(tail))
+                id = parents[0]
+                continue
+            case SnapshotKind.DIFF:
+                head: tuple[str, ...] = (id,)
+            case SnapshotKind.FROZEN:
+                head = chain_of(parents[0], look)
+            case SnapshotKind.MERGE:
+                head = tuple(layer for parent in parents for layer in chain_of(parent, look))
+            case SnapshotKind.SLICE:
+                head = chain_of(parents[1], look)[len(chain_of(parents[0], look)) :]
+        return head + tuple(reversed(tail))
+
+
+def without_repeats(chain: Sequence[str]) -> tuple[str, ...]:
+    """The chain with each layer only at its highest place: what lies lower is covered by it, and overlayfs refuses repeats."""
+    last = {layer: place for place, layer in enumerate(chain)}
+    return tuple(layer for place, layer in enumerate(chain) if last[layer] == place)

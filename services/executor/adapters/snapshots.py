@@ -1,0 +1,477 @@
+"""The snapshot tree on disk: directories, their records in sqlite, leases in memory.
+
+`<root>/snapshots/<id>/fs` holds a snapshot's own layer, `<root>/mounts/<n>` its mounts while there are any. Everything is safe
+to call from several threads; one lock guards the records, file work happens outside of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from services.executor.adapters import overlayfs
+from services.executor.adapters.snapshot_layouts import Layout, NativeLayout, OverlayLayout
+from services.executor.adapters.snapshot_mounts import Mounts
+from services.executor.adapters.snapshot_records import Record, Records
+from services.executor.core.leases import LeaseTable
+from services.executor.core.snapshots import Layer, LayerStyle, RecordType, Snapshot, SnapshotKind, chain_of, without_repeats
+from shared.errors import InvalidInput, RefLost
+
+__all__ = ["DiskSnapshots", "open_snapshots"]
+
+_log = logging.getLogger(__name__)
+_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def _random_id() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(25))
+
+
+def open_snapshots(root: Path, *, style: str = "auto", clock: Callable[[], float] = time.time) -> DiskSnapshots:
+    """Open (or make) the store below `root`; `style` is auto, overlayfs or native. Cleans up after a killed process."""
+    root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    root = root.resolve()
+    left = overlayfs.clear_leftover_mounts(str(root))
+    if left:
+        _log.info("unmounted %d leftovers below %s", left, root)
+    match style:
+        case "native":
+            overlay = False
+        case "overlayfs" | "overlay":
+            overlay = True
+        case "auto":
+            overlay = overlayfs.overlay_works(str(root))
+        case _:
+            raise InvalidInput(f"unknown snapshotter {style!r}: auto, overlayfs and native are known")
+    return DiskSnapshots(root, OverlayLayout() if overlay else NativeLayout(), clock=clock)
+
+
+class DiskSnapshots:
+    """See `ports.SnapshotStore` for what each method promises."""
+
+    def __init__(
+        self, root: Path, layout: Layout, *, clock: Callable[[], float] = time.time, new_id: Callable[[], str] = _random_id
+    ) -> None:
+        self._root = root
+        self._layout = layout
+        self._clock = clock
+        self._new_id = new_id
+        self._lock = threading.RLock()
+        self._leases = LeaseTable()
+        self._claimed: set[str] = set()
+        self._touched: set[str] = set()
+        for name in ("snapshots", "trash"):
+            (root / name).mkdir(mode=0o711, exist_ok=True)
+        self._mounts = Mounts(root / "mounts")
+        self._records = Records(str(root / f"snapshots-{layout.style.value}.db"))
+        self._rows: dict[str, Record] = {}
+        self._children: dict[str, set[str]] = {}
+        self._by_key: dict[str, list[str]] = {}
+        self._recover()
+
+    @property
+    def style(self) -> LayerStyle:
+        """How layers lie on this disk."""
+        return self._layout.style
+
+    # --- the tree -------------------------------------------------------------------------------------------------------
+
+    def prepare(
+        self, parent: str | None, *, record_type: RecordType = RecordType.REGULAR, description: str = "", lease: str = ""
+    ) -> Snapshot:
+        row = self._new_row(SnapshotKind.LAYER, (parent,) if parent else (), True, record_type, description)
+        with self._lock:
+            lowers = self._lowers(parent)
+            self._add(row, save=False)
+            self._claimed.add(row.id)
+            if lease:
+                self._leases.hold(lease, [row.id], self._clock())
+        try:
+            self._layout.make(self._dir(row.id), lowers)
+        except BaseException:
+            with self._lock:
+                self._forget(row.id)
+            self._sweep(row.id)
+            raise
+        return self._view(row)
+
+    def commit(self, id: str, *, key: str = "", record_type: RecordType | None = None, description: str = "") -> Snapshot:
+        with self._lock:
+            row = self._row(id)
+            twin = next((r for r in self._keyed(key) if not r.mutable and r.id != id), None) if key else None
+            if twin is not None:
+                self._leases.replace(id, twin.id)
+                self._forget(id)
+            else:
+                self._seal(row, key, record_type, description)
+        if twin is None:
+            return self._view(row)
+        self._sweep(id)
+        return self._view(twin)
+
+    def _seal(self, row: Record, key: str, record_type: RecordType | None, description: str) -> None:
+        row.mutable = False
+        row.record_type = record_type or row.record_type
+        row.description = description or row.description
+        row.last_used, row.size = self._clock(), -1
+        row.usage_count += 1
+        if key:
+            self._bind(row, key)
+        self._claimed.discard(row.id)
+        self._records.save(row)
+
+    def freeze(self, id: str, *, lease: str) -> Snapshot:
+        with self._lock:
+            below = self._row(id)
+            if not below.mutable:
+                raise ValueError(f"snapshot {id} is not mutable")
+            row = self._new_row(SnapshotKind.FROZEN, (id,), False, below.record_type, below.description)
+            below.size = -1
+            below.last_used = self._clock()
+            below.usage_count += 1
+            self._add(row)
+            self._records.save(below)
+            self._leases.hold(lease, [row.id], self._clock())
+            self._claimed.discard(id)
+            return self._view(row)
+
+    @contextmanager
+    def mount(self, id: str, *, writable: bool = False) -> Iterator[str]:
+        with self._lock:
+            row = self._row(id)
+            if writable and not row.mutable:
+                raise ValueError(f"snapshot {id} is not mutable")
+            plan = self._layout.plan(self._dir(id), self._dirs(id), self._lowers_of(row), row.kind, writable)
+        with self._mounts.use((id, writable), plan) as path:
+            yield path
+
+    def layers(self, id: str) -> tuple[Layer, ...]:
+        with self._lock:
+            self._row(id)
+            return tuple(self._layer(layer) for layer in self._chain(id))
+
+    def remove(self, ids: Iterable[str]) -> tuple[Snapshot, ...]:
+        wanted = list(dict.fromkeys(ids))
+        sizes = self.sizes(wanted)
+        gone: list[Snapshot] = []
+        with self._lock:
+            while (free := next((id for id in wanted if self._removable(id)), None)) is not None:
+                wanted.remove(free)
+                gone.append(self._view(self._rows[free], size=sizes.get(free, -1)))
+                self._forget(free)
+        for snapshot in gone:
+            self._sweep(snapshot.id)
+        return tuple(gone)
+
+    # --- composed snapshots -----------------------------------------------------------------------------------------------
+
+    def merge(self, ids: Sequence[str], *, description: str = "", lease: str = "") -> Snapshot:
+        with self._lock:
+            rows = [self._row(id) for id in ids]
+            if len(rows) == 1:
+                self._hold_maybe(lease, rows[0].id)
+                return self._view(rows[0])
+            row = self._new_row(SnapshotKind.MERGE, tuple(r.id for r in rows), False, RecordType.REGULAR, description)
+            self._add(row, save=False)
+            self._hold_maybe(lease, row.id)
+            layers = self.layers(row.id)
+        return self._compose(row, lambda: self._layout.merge(self._dir(row.id), layers))
+
+    def diff(self, lower: str | None, upper: str, *, description: str = "", lease: str = "") -> Snapshot:
+        with self._lock:
+            top = self._row(upper)
+            if lower is None:
+                self._hold_maybe(lease, upper)
+                return self._view(top)
+            chain, base = self._chain(upper), self._chain(self._row(lower).id)
+            sliced = chain[: len(base)] == base
+            kind = SnapshotKind.SLICE if sliced else SnapshotKind.DIFF
+            row = self._new_row(kind, (lower, upper), False, RecordType.REGULAR, description)
+            self._add(row, save=False)
+            self._hold_maybe(lease, row.id)
+        if sliced:
+            layers = self.layers(row.id)
+            return self._compose(row, lambda: self._layout.merge(self._dir(row.id), layers))
+        return self._compose(row, lambda: self._write_diff(row.id, lower, upper))
+
+    def _write_diff(self, id: str, lower: str, upper: str) -> None:
+        with self.mount(lower) as low, self.mount(upper) as up:
+            self._layout.diff(self._dir(id), low, up)
+
+    def _compose(self, row: Record, make: Callable[[], None]) -> Snapshot:
+        try:
+            make()
+        except BaseException:
+            with self._lock:
+                self._forget(row.id)
+            self._sweep(row.id)
+            raise
+        with self._lock:
+            self._records.save(row)
+            return self._view(row)
+
+    # --- keys and notes ---------------------------------------------------------------------------------------------------
+
+    def get(self, id: str) -> Snapshot:
+        with self._lock:
+            return self._view(self._row(id))
+
+    def all(self) -> tuple[Snapshot, ...]:
+        """Every record, oldest first, with `in_use` as reference 06 §5.1 defines it."""
+        with self._lock:
+            busy = self._busy()
+            return tuple(self._view(row, in_use=row.id in busy) for row in self._rows.values())
+
+    def find(self, key: str) -> Snapshot | None:
+        with self._lock:
+            row = next((row for row in self._keyed(key) if not row.mutable), None)
+            return None if row is None else self._view(self._used(row))
+
+    def claim(self, key: str, *, lease: str = "") -> Snapshot | None:
+        with self._lock:
+            row = next((row for row in self._keyed(key) if row.mutable and self._thaw(row.id)), None)
+            if row is None:
+                return None
+            self._claimed.add(row.id)
+            self._hold_maybe(lease, row.id)
+            return self._view(self._used(row))
+
+    def _thaw(self, id: str) -> bool:
+        """Make the mutable `id` claimable by dropping frozen views that nobody needs; False if someone does."""
+        views = self._children.get(id, set())
+        if id in self._claimed or self._mounts.count(id) or not all(self._removable(view) for view in views):
+            return False
+        for view in tuple(views):
+            self._forget(view)
+        return True
+
+    def put(self, id: str, key: str) -> None:
+        with self._lock:
+            row = self._row(id)
+            self._bind(row, key)
+            self._records.save(row)
+
+    def unclaim(self, id: str) -> None:
+        with self._lock:
+            row = self._rows.get(id)
+            self._claimed.discard(id)
+            if row is None or row.keys or not row.mutable or self._children.get(id):
+                if row is not None:
+                    row.size = -1
+                return
+            self._forget(id)
+        self._sweep(id)
+
+    def note(self, id: str, name: str) -> bytes | None:
+        with self._lock:
+            return self._records.note(id, name)
+
+    def set_note(self, id: str, name: str, value: bytes) -> None:
+        with self._lock:
+            self._row(id)
+            self._records.set_note(id, name, value)
+
+    # --- leases -----------------------------------------------------------------------------------------------------------
+
+    def hold(self, lease: str, ids: Collection[str]) -> None:
+        with self._lock:
+            rows = [self._row(id) for id in ids]
+            self._leases.hold(lease, ids, self._clock())
+            for row in rows:
+                self._used(row)
+
+    def renew(self, leases: Collection[str]) -> None:
+        with self._lock:
+            self._leases.renew(leases, self._clock())
+
+    def release(self, lease: str) -> None:
+        with self._lock:
+            self._leases.release(lease)
+
+    def sweep(self) -> tuple[str, ...]:
+        """Release leases whose time is over and write the counters of use; returns those leases. Call it every few seconds."""
+        with self._lock:
+            late = self._leases.expired(self._clock())
+            for name in late:
+                self._leases.release(name)
+            touched = [self._rows[id] for id in self._touched if id in self._rows]
+            self._touched.clear()
+            self._records.touch(touched)
+        return late
+
+    # --- sizes and the end ------------------------------------------------------------------------------------------------
+
+    def sizes(self, ids: Iterable[str] | None = None) -> dict[str, int]:
+        """Bytes on disk of each snapshot's own directory; walks those not known yet (so: a pool thread). Unknown ids are left out."""
+        with self._lock:
+            rows = [self._rows[id] for id in (self._rows if ids is None else ids) if id in self._rows]
+            unknown = {row.id: row for row in rows if row.size < 0}
+        for id, row in unknown.items():
+            size = self._layout.usage(self._dir(id))
+            with self._lock:
+                if not (row.mutable and (id in self._claimed or self._mounts.count(id))):
+                    row.size = size
+                    self._touched.add(id)
+        with self._lock:
+            return {row.id: max(row.size, 0) for row in rows}
+
+    def statistics(self) -> dict[str, int]:
+        """Counters of everything alive."""
+        with self._lock:
+            return {
+                "snapshots": len(self._rows),
+                "claimed": len(self._claimed),
+                "mounts": self._mounts.active(),
+                "leases": len(self._leases.names()),
+            }
+
+    def close(self) -> None:
+        """Unmount all and close the records."""
+        self._mounts.close()
+        self.sweep()
+        with self._lock:
+            self._records.close()
+
+    # --- inside -----------------------------------------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        rows = {row.id: row for row in self._records.load()}
+        broken = {row.id for row in rows.values() if not self._usable(row)}
+        while more := {r.id for r in rows.values() if r.id not in broken and (broken | (set(r.parents) - set(rows))) & set(r.parents)}:
+            broken |= more
+        self._records.delete(broken)
+        for row in rows.values():
+            if row.id not in broken:
+                self._index(row)
+        for entry in os.listdir(self._root / "snapshots"):
+            if entry not in self._rows:
+                self._sweep(entry)
+        shutil.rmtree(self._root / "trash", ignore_errors=True)
+        (self._root / "trash").mkdir(mode=0o711)
+
+    def _usable(self, row: Record) -> bool:
+        if row.kind is SnapshotKind.FROZEN or (row.mutable and not row.keys):
+            return False  # both belonged to a build of the process that died
+        return not self._layout.has_own(row.kind) or os.path.isdir(os.path.join(self._dir(row.id), "fs"))
+
+    def _new_row(
+        self, kind: SnapshotKind, parents: tuple[str, ...], mutable: bool, record_type: RecordType, description: str
+    ) -> Record:
+        return Record(
+            id=self._new_id(), kind=kind, parents=parents, mutable=mutable, record_type=record_type,
+            description=description, created=self._clock(), last_used=self._clock(), usage_count=1,
+        )  # fmt: skip
+
+    def _add(self, row: Record, *, save: bool = True) -> None:
+        self._index(row)
+        if save:
+            self._records.save(row)
+
+    def _index(self, row: Record) -> None:
+        self._rows[row.id] = row
+        for parent in row.parents:
+            self._children.setdefault(parent, set()).add(row.id)
+        for key in row.keys:
+            self._by_key.setdefault(key, []).append(row.id)
+
+    def _bind(self, row: Record, key: str) -> None:
+        if key not in row.keys:
+            row.keys.append(key)
+            self._by_key.setdefault(key, []).append(row.id)
+
+    def _forget(self, id: str) -> None:
+        row = self._rows.pop(id)
+        for parent in row.parents:
+            self._children.get(parent, set()).discard(id)
+        for key in row.keys:
+            self._by_key[key].remove(id)
+        self._children.pop(id, None)
+        self._claimed.discard(id)
+        self._records.delete([id])
+
+    def _sweep(self, id: str) -> None:
+        """Delete a directory that no record names any more; a rename first, so that a crash half-way leaves only trash."""
+        trash = str(self._root / "trash" / f"{id}-{secrets.token_hex(4)}")
+        try:
+            os.rename(self._dir(id), trash)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(trash, ignore_errors=True)
+
+    def _hold_maybe(self, lease: str, id: str) -> None:
+        if lease:
+            self._leases.hold(lease, [id], self._clock())
+
+    def _used(self, row: Record) -> Record:
+        row.last_used = self._clock()
+        row.usage_count += 1
+        self._touched.add(row.id)
+        return row
+
+    def _row(self, id: str) -> Record:
+        row = self._rows.get(id)
+        if row is None:
+            raise RefLost(id)
+        return row
+
+    def _keyed(self, key: str) -> list[Record]:
+        return [self._rows[id] for id in self._by_key.get(key, ())]
+
+    def _dir(self, id: str) -> str:
+        return str(self._root / "snapshots" / id)
+
+    def _chain(self, id: str) -> tuple[str, ...]:
+        return chain_of(id, lambda each: (self._row(each).kind, self._row(each).parents))
+
+    def _dirs(self, id: str) -> tuple[str, ...]:
+        """Directories of the layers of `id`, topmost first."""
+        return tuple(os.path.join(self._dir(layer), "fs") for layer in reversed(without_repeats(self._chain(id))))
+
+    def _lowers(self, parent: str | None) -> tuple[str, ...]:
+        if parent is None:
+            return ()
+        if self._layout.style is LayerStyle.FULL:
+            return (self._full(parent),)
+        return self._dirs(parent)
+
+    def _full(self, id: str) -> str:
+        row = self._row(id)
+        return self._full(row.parents[0]) if row.kind is SnapshotKind.FROZEN else os.path.join(self._dir(id), "fs")
+
+    def _lowers_of(self, row: Record) -> tuple[str, ...]:
+        return self._lowers(row.parents[0]) if row.kind is SnapshotKind.LAYER and row.parents else ()
+
+    def _layer(self, id: str) -> Layer:
+        row = self._row(id)
+        return Layer(id=id, style=self._layout.style, path=os.path.join(self._dir(id), "fs"), lowers=self._lowers_of(row))
+
+    def _busy(self) -> set[str]:
+        busy = {id for id in self._leases.held() if id in self._rows} | (self._claimed & set(self._rows))
+        busy |= {id for id in self._rows if self._mounts.count(id)}
+        work = list(busy)
+        while work:
+            fresh = [parent for parent in self._rows[work.pop()].parents if parent not in busy]
+            busy.update(fresh)
+            work.extend(fresh)
+        return busy
+
+    def _removable(self, id: str) -> bool:
+        row = self._rows.get(id)
+        if row is None or self._leases.holds(id) or id in self._claimed or self._mounts.count(id):
+            return False
+        return not self._children.get(id)
+
+    def _view(self, row: Record, *, in_use: bool | None = None, size: int | None = None) -> Snapshot:
+        used = self._leases.holds(row.id) or row.id in self._claimed or bool(self._mounts.count(row.id))
+        return Snapshot(
+            id=row.id, kind=row.kind, parents=row.parents, mutable=row.mutable, record_type=row.record_type,
+            description=row.description, size=row.size if size is None else size, created=row.created,
+            last_used=row.last_used, usage_count=row.usage_count, in_use=used if in_use is None else in_use, keys=tuple(row.keys),
+        )  # fmt: skip
