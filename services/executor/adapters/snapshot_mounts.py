@@ -75,19 +75,25 @@ class Mounts:
         entry.path, entry.mounted = path, True
 
     def _leave(self, name: tuple[str, bool], entry: _Entry) -> None:
+        with entry.lock:  # whoever comes meanwhile waits here, and then mounts anew
+            with self._lock:
+                entry.users -= 1
+                if entry.users:
+                    return
+            path, mounted = entry.path, entry.mounted
+            entry.path, entry.mounted = "", False
+            if mounted:
+                syscalls.detach(path)
+                os.rmdir(path)
         with self._lock:
-            entry.users -= 1
-            if entry.users:
-                return
-            del self._entries[name]
-        if entry.mounted:
-            syscalls.detach(entry.path)
-            os.rmdir(entry.path)
+            if not entry.users and self._entries.get(name) is entry:
+                del self._entries[name]
 
     def count(self, id: str) -> int:
         """How many use a mount of this snapshot."""
         with self._lock:
-            return sum(self._entries[name].users for name in ((id, False), (id, True)) if name in self._entries)
+            entries = (self._entries.get((id, writable)) for writable in (False, True))
+            return sum(entry.users for entry in entries if entry is not None)
 
     def active(self) -> int:
         """How many mounts there are."""

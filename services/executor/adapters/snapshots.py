@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from services.executor.adapters import overlayfs
-from services.executor.adapters.snapshot_layouts import Layout, NativeLayout, OverlayLayout
-from services.executor.adapters.snapshot_mounts import Mounts
+from services.executor.adapters.snapshot_layouts import Layout, NativeLayout, OverlayLayout, disk_usage
+from services.executor.adapters.snapshot_mounts import MountPlan, Mounts
 from services.executor.adapters.snapshot_records import Record, Records
 from services.executor.core.leases import LeaseTable
 from services.executor.core.snapshots import Layer, LayerStyle, RecordType, Snapshot, SnapshotKind, chain_of, without_repeats
@@ -67,7 +67,7 @@ class DiskSnapshots:
         self._leases = LeaseTable()
         self._claimed: set[str] = set()
         self._touched: set[str] = set()
-        for name in ("snapshots", "trash"):
+        for name in ("snapshots", "trash", "empty"):
             (root / name).mkdir(mode=0o711, exist_ok=True)
         self._mounts = Mounts(root / "mounts")
         self._records = Records(str(root / f"snapshots-{layout.style.value}.db"))
@@ -148,7 +148,7 @@ class DiskSnapshots:
             row = self._row(id)
             if writable and not row.mutable:
                 raise ValueError(f"snapshot {id} is not mutable")
-            plan = self._layout.plan(self._dir(id), self._dirs(id), self._lowers_of(row), row.kind, writable)
+            plan = self._plan(row, writable)
         with self._mounts.use((id, writable), plan) as path:
             yield path
 
@@ -314,7 +314,7 @@ class DiskSnapshots:
             rows = [self._rows[id] for id in (self._rows if ids is None else ids) if id in self._rows]
             unknown = {row.id: row for row in rows if row.size < 0}
         for id, row in unknown.items():
-            size = self._layout.usage(self._dir(id))
+            size = disk_usage(self._dir(id))
             with self._lock:
                 if not (row.mutable and (id in self._claimed or self._mounts.count(id))):
                     row.size = size
@@ -361,9 +361,7 @@ class DiskSnapshots:
             return False  # both belonged to a build of the process that died
         return not self._layout.has_own(row.kind) or os.path.isdir(os.path.join(self._dir(row.id), "fs"))
 
-    def _new_row(
-        self, kind: SnapshotKind, parents: tuple[str, ...], mutable: bool, record_type: RecordType, description: str
-    ) -> Record:
+    def _new_row(self, kind: SnapshotKind, parents: tuple[str, ...], mutable: bool, record_type: RecordType, description: str) -> Record:
         return Record(
             id=self._new_id(), kind=kind, parents=parents, mutable=mutable, record_type=record_type,
             description=description, created=self._clock(), last_used=self._clock(), usage_count=1,
@@ -415,6 +413,20 @@ class DiskSnapshots:
         self._touched.add(row.id)
         return row
 
+    def _plan(self, row: Record, writable: bool) -> MountPlan:
+        own, lowers = os.path.join(self._dir(row.id), "fs"), self._lowers_of(row)
+        if self._layout.style is LayerStyle.FULL:
+            return MountPlan(direct=self._full(row.id))
+        if writable:
+            return MountPlan(lowers=lowers, upper=own, work=os.path.join(self._dir(row.id), "work")) if lowers else MountPlan(direct=own)
+        dirs = self._dirs(row.id)
+        base = self._row(self._chain(row.id)[0]) if len(dirs) == 1 else None
+        if base is not None and base.kind is SnapshotKind.LAYER and not base.parents:
+            return MountPlan(direct=dirs[0])  # made on scratch: the directory can't contain whiteouts
+        # One directory alone can't be mounted; the empty one below it lets overlayfs interpret the whiteouts of a lone diff.
+        empty = str(self._root / "empty")
+        return MountPlan(lowers=(*dirs, empty) if len(dirs) < 2 else dirs) if dirs else MountPlan(direct=empty)
+
     def _row(self, id: str) -> Record:
         row = self._rows.get(id)
         if row is None:
@@ -450,6 +462,9 @@ class DiskSnapshots:
 
     def _layer(self, id: str) -> Layer:
         row = self._row(id)
+        if row.kind is SnapshotKind.DIFF and self._layout.style is LayerStyle.FULL:
+            low, up = (self._full(parent) for parent in row.parents)  # deletions can be seen only by comparing those two
+            return Layer(id=id, style=self._layout.style, path=up, lowers=(low,))
         return Layer(id=id, style=self._layout.style, path=os.path.join(self._dir(id), "fs"), lowers=self._lowers_of(row))
 
     def _busy(self) -> set[str]:

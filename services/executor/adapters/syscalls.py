@@ -77,7 +77,7 @@ def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "")
         raise _error(target)
 
 
-def bind(source: str, target: str, *, flags: MountFlag = MountFlag(0), recursive: bool = False) -> None:
+def bind(source: str, target: str, *, flags: int = 0, recursive: bool = False) -> None:
     """Bind `source` on `target`; `flags` such as RDONLY or NOSUID are set in a second step, as the kernel wants it."""
     base = MountFlag.BIND | (MountFlag.REC if recursive else MountFlag(0))
     mount(source, target, "", base)
