@@ -126,7 +126,7 @@ class Authorizer:
 
 
 def _token(host: str, status: int, body: bytes) -> Token:
-    if status in (401, 403):
+    if status in (401, 403, 404, 405):
         raise Denied(f"failed to authorize: failed to fetch token for {host}: unexpected status {status}")
     try:
         value = json.loads(body) if status == 200 else None

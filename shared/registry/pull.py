@@ -1,8 +1,9 @@
 """Pulling: resolve names, read manifests and blobs, verified (OCI distribution-spec, pull)."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from shared.errors import BuildmeshError, NotFound, Unavailable
 from shared.model import Digest, is_digest, sha256_digest
@@ -15,6 +16,7 @@ from shared.registry.hosts import RegistryHosts
 MAX_MANIFEST = 4 << 20
 _CHUNK = 1 << 18
 _RESUMES = 5
+T = TypeVar("T")
 _ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES, "*/*;q=0.1"))
 
 
@@ -46,7 +48,7 @@ class Puller:
         wanted = reference if descriptor is None else reference.with_digest(descriptor.digest)
         return await self._first(wanted, "fetch manifest of", self._manifest_at)
 
-    async def _first(self, reference: Reference, verb: str, step):  # type: ignore[no-untyped-def]
+    async def _first(self, reference: Reference, verb: str, step: Callable[[HostClient, Reference], Awaitable[T]]) -> T:
         error: BuildmeshError | None = None
         for client in self._clients(reference):
             try:
@@ -124,7 +126,7 @@ class Puller:
                 raise Unavailable(f"blob {digest} of {reference.name}: {e or type(e).__name__}") from None
 
 
-async def _bounded(response, limit: int) -> AsyncIterator[bytes]:  # type: ignore[no-untyped-def]
+async def _bounded(response: Any, limit: int) -> AsyncIterator[bytes]:
     seen = 0
     async for chunk in response.content.iter_chunked(_CHUNK):
         seen += len(chunk)

@@ -30,7 +30,7 @@ class Pusher:
         self._scope = repository_scope(target.path, "pull", "push")
 
     async def blob(self, blob: Descriptor, chunks: Callable[[], AsyncIterator[bytes]], *, mount_from: Sequence[str] = ()) -> Pushed:
-        """Have the blob in the repository. `chunks()` gives its bytes anew; `mount_from`: repositories of the same registry that have it."""
+        """Have the blob in the repository. `chunks()` gives its bytes anew; `mount_from`: repositories there that have it."""
         async with self._pool.slots(self._target.domain):
             if await self._exists(blob):
                 return Pushed.EXISTED
