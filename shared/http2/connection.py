@@ -1,0 +1,557 @@
+"""The connection: takes bytes apart into frames, keeps the streams, answers what the protocol itself must answer."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from typing import Final
+
+import hpack
+
+from shared.http2 import frames, headers
+from shared.http2.events import (
+    ConnectionEnded,
+    DataReceived,
+    Event,
+    GoAwayReceived,
+    Headers,
+    HeadersReceived,
+    PingAnswered,
+    StreamReset,
+)
+from shared.http2.fault import ConnectionFault, StreamFault, protocol_fault
+from shared.http2.frames import ErrorCode
+from shared.http2.guard import FloodGuard
+from shared.http2.limits import Limits
+from shared.http2.outbox import Outbox
+from shared.http2.stream import Stream, StreamState
+
+_DRAIN_PING: Final = b"drain-01"
+_UNLIMITED: Final = 1 << 62
+
+
+class Role(enum.Enum):
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class Connection:
+    """One side of an HTTP/2 connection with prior knowledge.
+
+    Call `feed` with what came, `take` for what is to go (after every call that may have queued something), and
+    `acknowledge` when the application has taken data. Stream ids are those of RFC 9113: odd ones are the client's.
+    """
+
+    def __init__(self, *, role: Role, limits: Limits | None = None) -> None:
+        self.role = role
+        self.limits = limits or Limits()
+        self.ended: ConnectionEnded | None = None
+        self.peer_going_away = False
+        self.peer_max_streams = 100
+        """Until the peer's SETTINGS say otherwise: a start that RFC 9113 recommends as a minimum."""
+        self._peer_initial_window = frames.DEFAULT_WINDOW
+        self._streams: dict[int, Stream] = {}
+        self._outbox = Outbox(self._local_end)
+        self._guard = FloodGuard(self.limits)
+        self._decoder = hpack.Decoder(max_header_list_size=self.limits.max_header_list)
+        self._held = bytearray()
+        self._need = len(frames.PREFACE) if role is Role.SERVER else frames.HEADER_SIZE
+        self._had_preface = role is Role.CLIENT
+        self._had_settings = False
+        self._next_local_id = 1
+        self._last_peer_id = 0
+        self._refuse_above: int | None = None
+        self._block: bytearray | None = None
+        self._block_stream = 0
+        self._block_flags = 0
+        self._block_parts = 0
+        self._receive_window = self.limits.connection_window
+        self._to_credit = 0
+        self._unread = 0
+        self._start()
+
+    def _start(self) -> None:
+        if self.role is Role.CLIENT:
+            self._outbox.put(frames.PREFACE)
+        self._outbox.put(frames.settings_frame(self.limits.settings()))
+        extra = self.limits.connection_window - frames.DEFAULT_WINDOW
+        if extra > 0:
+            self._outbox.put(frames.window_update_frame(0, extra))
+
+    # -- what the application asks for ------------------------------------------------------------------------------
+
+    @property
+    def open_streams(self) -> int:
+        return len(self._streams)
+
+    @property
+    def established(self) -> bool:
+        """Whether the peer has shown itself to speak HTTP/2."""
+        return self._had_settings
+
+    @property
+    def can_open(self) -> bool:
+        """Whether `open_stream` may be called now; if not, wait for a stream to end."""
+        alive = self.ended is None and not self.peer_going_away
+        return alive and len(self._streams) < self.peer_max_streams and self._next_local_id < frames.MAX_WINDOW
+
+    def open_stream(self, fields: Iterable[tuple[bytes, bytes]], *, end_stream: bool = False) -> int:
+        """Client only: send a request's headers; returns the new stream's id."""
+        stream_id = self._next_local_id
+        self._next_local_id += 2
+        stream = self._add_stream(stream_id)
+        self._outbox.put_headers(stream, headers.encode(fields), end_stream=end_stream)
+        return stream_id
+
+    def send_headers(self, stream_id: int, fields: Iterable[tuple[bytes, bytes]], *, end_stream: bool = False) -> None:
+        """Response headers, or trailers with `end_stream`. On a stream that is gone it does nothing."""
+        self.send_block(stream_id, headers.encode(fields), end_stream=end_stream)
+
+    def send_block(self, stream_id: int, block: bytes, *, end_stream: bool = False) -> None:
+        """`send_headers` with a block that `encode_headers` made before."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.local_open:
+            self._guard.useful()
+            self._outbox.put_headers(stream, block, end_stream=end_stream)
+
+    def send_data(self, stream_id: int, data: bytes, *, end_stream: bool = False) -> None:
+        """Queue data; it goes out as the peer's windows allow. On a stream that is gone it does nothing."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.local_open:
+            self._guard.useful()
+            self._outbox.put_data(stream, data, end_stream=end_stream)
+
+    def queued(self, stream_id: int) -> int:
+        """Bytes of `send_data` that did not go out yet."""
+        stream = self._streams.get(stream_id)
+        return 0 if stream is None else len(stream.pending)
+
+    def watch(self, stream_id: int) -> bool:
+        """Ask for the stream to be named by `drained` once little is left; False when there is nothing to wait for."""
+        stream = self._streams.get(stream_id)
+        if stream is None or not stream.pending:
+            return False
+        stream.watched = True
+        return True
+
+    def drained(self) -> list[int]:
+        return self._outbox.drained()
+
+    def acknowledge(self, stream_id: int, size: int) -> None:
+        """The application has taken `size` bytes (`DataReceived.flow_size`) of a stream; the peer may send as many more."""
+        stream = self._streams.get(stream_id)
+        if stream is None:  # when it ended, what was unread stopped counting
+            return
+        stream.unread -= size
+        self._unread -= size
+        self._credit_connection()
+        if not stream.remote_open:
+            return
+        stream.to_credit += size
+        if stream.to_credit * 4 >= self.limits.stream_window:
+            self._outbox.put(frames.window_update_frame(stream_id, stream.to_credit))
+            stream.receive_window += stream.to_credit
+            stream.to_credit = 0
+
+    def reset(self, stream_id: int, code: ErrorCode = ErrorCode.CANCEL) -> None:
+        """Break a stream off from our side."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._outbox.put(frames.reset_frame(stream_id, code))
+            self._drop(stream)
+
+    def ping(self, payload: bytes) -> None:
+        """`payload`: 8 bytes, which come back as PingAnswered."""
+        self._outbox.put(frames.ping_frame(payload, ack=False))
+
+    def drain(self) -> None:
+        """Server: tell the peer to open no more streams; those it opened before it heard of that are still served (RFC 9113 §6.8)."""
+        if self._refuse_above is None and self.ended is None:
+            self._outbox.put(frames.goaway_frame(frames.MAX_WINDOW, ErrorCode.NO_ERROR, b""))
+            self.ping(_DRAIN_PING)
+
+    def close(self, code: ErrorCode = ErrorCode.NO_ERROR, reason: str = "") -> None:
+        """Say GOAWAY and be done; write what `take` gives, then close the transport."""
+        if self.ended is None:
+            self.ended = ConnectionEnded(code, reason)
+            self._outbox.put(frames.goaway_frame(self._last_peer_id, code, reason.encode()[:200]))
+
+    def take(self, budget: int = _UNLIMITED) -> bytes:
+        """Bytes to write now; at most about `budget` of stream data (0 while the transport is blocked)."""
+        return self._outbox.take(budget)
+
+    def relax(self) -> None:
+        """Some seconds have passed: floods are measured anew."""
+        self._guard.relax()
+
+    def statistics(self) -> dict[str, int]:
+        return {
+            "open_streams": len(self._streams),
+            "unread": self._unread,
+            "queued": sum(len(s.pending) for s in self._streams.values()),
+            "send_window": self._outbox.window,
+            "receive_window": self._receive_window,
+        }
+
+    # -- receiving --------------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take bytes in any split; whatever they are, only events come out. After ConnectionEnded all else is ignored."""
+        if self.ended is not None:
+            return []
+        if self._held or len(data) < self._need:
+            self._held += data
+            if len(self._held) < self._need:
+                return []
+            data = bytes(self._held)
+            self._held.clear()
+        events: list[Event] = []
+        try:
+            used = self._frames(data, self._preface(data), events)
+            if used < len(data):
+                self._held += data[used:]
+            if self._outbox.urgent_size > self.limits.max_unsent:
+                raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "peer asks much and reads nothing")
+        except ConnectionFault as fault:
+            self.close(fault.code, fault.reason)
+            events.append(ConnectionEnded(fault.code, fault.reason))
+        return events
+
+    def _preface(self, data: bytes) -> int:
+        if self._had_preface:
+            return 0
+        if not data.startswith(frames.PREFACE):
+            raise protocol_fault("not an HTTP/2 client: preface is missing")
+        self._had_preface = True
+        return len(frames.PREFACE)
+
+    def _frames(self, data: bytes, pos: int, events: list[Event]) -> int:
+        """The hot loop: neighbouring plain DATA frames of a stream are only sliced here and judged together."""
+        end, max_size = len(data), self.limits.max_frame_size
+        unpack, header_size = frames.FRAME_HEADER.unpack_from, frames.HEADER_SIZE
+        parts: list[bytes] = []
+        run_stream = -1
+        while end - pos >= header_size:
+            high, low, kind, flags, stream_id = unpack(data, pos)
+            length = high << 8 | low
+            if length > max_size:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"frame of {length} bytes")
+            stop = pos + header_size + length
+            if stop > end:
+                self._need = stop - pos
+                break
+            if kind == 0 and stream_id == run_stream and not flags and length:
+                parts.append(data[pos + header_size : stop])
+                pos = stop
+                continue
+            if parts:
+                self._data(run_stream, b"".join(parts), 0, 0, events)
+                parts, run_stream = [], -1
+            if kind == 0 and not flags and length and self._block is None and self._had_settings:
+                run_stream = stream_id
+                parts.append(data[pos + header_size : stop])
+            else:
+                self._frame(kind, flags, stream_id & 0x7FFF_FFFF, data[pos + header_size : stop], events)
+            pos = stop
+        else:
+            self._need = header_size
+        if parts:
+            self._data(run_stream & 0x7FFF_FFFF, b"".join(parts), 0, 0, events)
+        return pos
+
+    def _frame(self, kind: int, flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
+        if self._block is not None and (kind != frames.CONTINUATION or stream_id != self._block_stream):
+            raise protocol_fault("header block is interrupted by another frame")
+        if not self._had_settings:
+            if kind != frames.SETTINGS or flags & frames.ACK:
+                raise protocol_fault("first frame is not SETTINGS")
+            self._had_settings = True
+        try:
+            match kind:
+                case frames.DATA:
+                    self._data_frame(flags, stream_id, body, events)
+                case frames.HEADERS:
+                    self._headers_frame(flags, stream_id, body, events)
+                case frames.CONTINUATION:
+                    self._continuation(flags, body, events)
+                case frames.RST_STREAM:
+                    self._reset_frame(stream_id, body, events)
+                case frames.SETTINGS:
+                    self._settings(flags, stream_id, body)
+                case frames.PING:
+                    self._ping(flags, stream_id, body, events)
+                case frames.GOAWAY:
+                    self._goaway(stream_id, body, events)
+                case frames.WINDOW_UPDATE:
+                    self._window_update(stream_id, body)
+                case frames.PRIORITY:
+                    self._priority(stream_id, body)
+                case frames.PUSH_PROMISE:
+                    raise protocol_fault("PUSH_PROMISE although push is off")
+                case _:
+                    self._guard.idle_frame("unknown")
+        except StreamFault as fault:
+            self._break_stream(fault, events)
+
+    def _data_frame(self, flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
+        size = len(body)
+        if flags & frames.PADDED:
+            body = _without_padding(body)
+        if not body and not flags & frames.END_STREAM:
+            self._guard.idle_frame("empty DATA")
+        self._data(stream_id, body, size - len(body), flags & frames.END_STREAM, events)
+
+    def _data(self, stream_id: int, data: bytes, padding: int, ends: int, events: list[Event]) -> None:
+        size = len(data) + padding
+        self._receive_window -= size
+        if self._receive_window < 0:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection window allows")
+        self._to_credit += size
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._closed_or_fault(stream_id, "DATA")
+            self._credit_connection()
+            return
+        if not stream.remote_open or not stream.had_headers:
+            self._break_stream(StreamFault(stream_id, ErrorCode.STREAM_CLOSED, "DATA out of place"), events)
+            return
+        stream.receive_window -= size
+        if stream.receive_window < 0:
+            self._break_stream(StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "stream window exceeded"), events)
+            return
+        if data:
+            self._guard.useful()
+        stream.unread += size
+        self._unread += size
+        self._credit_connection()
+        events.append(DataReceived(stream_id, data, size, bool(ends)))
+        if ends:
+            self._remote_end(stream)
+
+    def _credit_connection(self) -> None:
+        if self._to_credit * 4 >= self.limits.connection_window and self._unread <= self.limits.max_unread:
+            self._outbox.put(frames.window_update_frame(0, self._to_credit))
+            self._receive_window += self._to_credit
+            self._to_credit = 0
+
+    def _headers_frame(self, flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
+        if stream_id == 0 or (self.role is Role.SERVER and not stream_id & 1):
+            raise protocol_fault(f"HEADERS on stream {stream_id}")
+        if flags & frames.PADDED:
+            body = _without_padding(body)
+        if flags & frames.HAS_PRIORITY:
+            if len(body) < 5:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short for its priority")
+            body = body[5:]
+        self._block, self._block_stream, self._block_flags, self._block_parts = bytearray(body), stream_id, flags, 0
+        if flags & frames.END_HEADERS:
+            self._block_done(events)
+
+    def _continuation(self, flags: int, body: bytes, events: list[Event]) -> None:
+        if self._block is None:
+            raise protocol_fault("CONTINUATION without a header block")
+        self._block_parts += 1
+        self._block += body
+        if self._block_parts > self.limits.max_continuations or len(self._block) > self.limits.max_header_list:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "header block is too long")
+        if flags & frames.END_HEADERS:
+            self._block_done(events)
+
+    def _block_done(self, events: list[Event]) -> None:
+        block, self._block = bytes(self._block or b""), None
+        fields = self._decode(block)
+        stream_id, ends = self._block_stream, bool(self._block_flags & frames.END_STREAM)
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            stream = self._accept(stream_id)
+            if stream is None:
+                return
+        if not stream.remote_open:
+            raise StreamFault(stream_id, ErrorCode.STREAM_CLOSED, "HEADERS after the end of the stream")
+        trailing = stream.had_headers
+        if trailing:
+            self._check_trailers(stream_id, fields, ends)
+        elif self.role is Role.SERVER:
+            headers.check_request(stream_id, fields)
+        else:
+            headers.check_response(stream_id, fields)
+            if fields[0][1].startswith(b"1") and not ends:
+                return  # informational: the real response follows
+        stream.had_headers = True
+        self._guard.useful()
+        events.append(HeadersReceived(stream_id, fields, ends, trailing))
+        if ends:
+            self._remote_end(stream)
+
+    def _check_trailers(self, stream_id: int, fields: Headers, ends: bool) -> None:
+        headers.check_trailers(stream_id, fields)
+        if not ends:
+            raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "trailers do not end the stream")
+
+    def _decode(self, block: bytes) -> Headers:
+        try:
+            return [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
+        except hpack.OversizedHeaderListError:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "header list is too large") from None
+        except Exception as error:  # hpack meant to raise HPACKError only, yet bad bytes must never come through as ours
+            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, f"header block: {error}") from None
+
+    def _accept(self, stream_id: int) -> Stream | None:
+        """A stream for the peer's new request; None if it is refused or the stream is long gone."""
+        if self.role is Role.CLIENT:
+            self._closed_or_fault(stream_id, "HEADERS")
+            return None
+        if stream_id <= self._last_peer_id:
+            self._guard.idle_frame("late HEADERS")
+            return None
+        self._last_peer_id = stream_id
+        full = len(self._streams) >= self.limits.max_streams
+        if full or (self._refuse_above is not None and stream_id > self._refuse_above):
+            self._guard.stream_abandoned()
+            self._outbox.put(frames.reset_frame(stream_id, ErrorCode.REFUSED_STREAM))
+            return None
+        return self._add_stream(stream_id)
+
+    def _reset_frame(self, stream_id: int, body: bytes, events: list[Event]) -> None:
+        _exact(body, 4, "RST_STREAM")
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._closed_or_fault(stream_id, "RST_STREAM")
+            return
+        if self.role is Role.SERVER:
+            self._guard.stream_abandoned()
+        self._drop(stream)
+        events.append(StreamReset(stream_id, ErrorCode.of(int.from_bytes(body)), True))
+
+    def _settings(self, flags: int, stream_id: int, body: bytes) -> None:
+        if stream_id:
+            raise protocol_fault("SETTINGS on a stream")
+        if flags & frames.ACK:
+            _exact(body, 0, "SETTINGS acknowledgement")
+            return
+        self._guard.idle_frame("SETTINGS")
+        if len(body) % 6 or len(body) > 6 * 64:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of odd size")
+        for key, value in frames.parse_settings(body):
+            self._setting(key, value)
+        self._outbox.put(frames.SETTINGS_ACK)
+
+    def _setting(self, key: int, value: int) -> None:
+        match key:
+            case frames.SETTING_INITIAL_WINDOW_SIZE:
+                if value > frames.MAX_WINDOW:
+                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "initial window is too large")
+                difference, self._peer_initial_window = value - self._peer_initial_window, value
+                for stream in self._streams.values():
+                    self._outbox.adjust(difference, stream)
+            case frames.SETTING_MAX_FRAME_SIZE:
+                self._outbox.set_frame_size(value)
+            case frames.SETTING_MAX_CONCURRENT_STREAMS:
+                self.peer_max_streams = value
+            case frames.SETTING_ENABLE_PUSH if value > 1:
+                raise protocol_fault("SETTINGS_ENABLE_PUSH is neither 0 nor 1")
+            case _:
+                pass  # table and list sizes bind an encoder that indexes; unknown settings are to be ignored
+
+    def _ping(self, flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
+        if stream_id:
+            raise protocol_fault("PING on a stream")
+        _exact(body, 8, "PING")
+        if not flags & frames.ACK:
+            self._guard.idle_frame("PING")
+            self._outbox.put(frames.ping_frame(body, ack=True))
+        elif body == _DRAIN_PING and self._refuse_above is None:
+            self._refuse_above = self._last_peer_id
+            self._outbox.put(frames.goaway_frame(self._last_peer_id, ErrorCode.NO_ERROR, b""))
+        else:
+            events.append(PingAnswered(body))
+
+    def _goaway(self, stream_id: int, body: bytes, events: list[Event]) -> None:
+        if stream_id or len(body) < 8:
+            raise protocol_fault("malformed GOAWAY")
+        self.peer_going_away = True
+        last, code = int.from_bytes(body[:4]) & 0x7FFF_FFFF, ErrorCode.of(int.from_bytes(body[4:8]))
+        events.append(GoAwayReceived(last, code, body[8:]))
+        if self.role is Role.CLIENT:
+            for stream in [s for s in self._streams.values() if s.stream_id > last]:
+                self._drop(stream)
+                events.append(StreamReset(stream.stream_id, ErrorCode.REFUSED_STREAM, True))
+
+    def _window_update(self, stream_id: int, body: bytes) -> None:
+        _exact(body, 4, "WINDOW_UPDATE")
+        increment = int.from_bytes(body) & 0x7FFF_FFFF
+        stream = self._streams.get(stream_id)
+        if stream_id and stream is None:
+            self._closed_or_fault(stream_id, "WINDOW_UPDATE")
+        elif not increment and stream is None:
+            raise protocol_fault("WINDOW_UPDATE by 0")
+        elif not increment:
+            raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+        else:
+            self._guard.idle_frame("WINDOW_UPDATE")
+            self._outbox.credit(increment, stream)
+
+    def _priority(self, stream_id: int, body: bytes) -> None:
+        if not stream_id:
+            raise protocol_fault("PRIORITY without a stream")
+        _exact(body, 5, "PRIORITY")
+        self._guard.idle_frame("PRIORITY")
+
+    # -- streams ----------------------------------------------------------------------------------------------------
+
+    def _add_stream(self, stream_id: int) -> Stream:
+        stream = Stream(stream_id=stream_id, receive_window=self.limits.stream_window, send_window=self._peer_initial_window)
+        self._streams[stream_id] = stream
+        return stream
+
+    def _closed_or_fault(self, stream_id: int, kind: str) -> None:
+        """Late frames of closed streams are part of life; those of streams that never were are not (RFC 9113 §5.1)."""
+        ours = bool(stream_id & 1) is (self.role is Role.CLIENT)
+        known = stream_id < self._next_local_id if ours else stream_id <= self._last_peer_id
+        if not stream_id or not known:
+            raise protocol_fault(f"{kind} on idle stream {stream_id}")
+        self._guard.idle_frame(f"late {kind}")
+
+    def _break_stream(self, fault: StreamFault, events: list[Event]) -> None:
+        self._outbox.put(frames.reset_frame(fault.stream_id, fault.code))
+        self._guard.stream_abandoned()
+        stream = self._streams.get(fault.stream_id)
+        if stream is not None:
+            self._drop(stream)
+            events.append(StreamReset(fault.stream_id, fault.code, False))
+
+    def _remote_end(self, stream: Stream) -> None:
+        if stream.local_open:
+            stream.state = StreamState.HALF_CLOSED_REMOTE
+        else:
+            self._done(stream)
+
+    def _local_end(self, stream: Stream) -> None:
+        """Our last frame is queued. A server that has answered wants no more of the request (RFC 9113 §8.1)."""
+        if not stream.remote_open:
+            self._done(stream)
+        elif self.role is Role.SERVER:
+            self._outbox.put(frames.reset_frame(stream.stream_id, ErrorCode.NO_ERROR))
+            self._done(stream)
+        else:
+            stream.state = StreamState.HALF_CLOSED_LOCAL
+
+    def _done(self, stream: Stream) -> None:
+        self._guard.stream_finished()
+        self._drop(stream)
+
+    def _drop(self, stream: Stream) -> None:
+        self._streams.pop(stream.stream_id, None)
+        self._unread -= stream.unread
+        self._outbox.forget(stream)
+
+
+def _exact(body: bytes, size: int, kind: str) -> None:
+    if len(body) != size:
+        raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"{kind} of {len(body)} bytes")
+
+
+def _without_padding(body: bytes) -> bytes:
+    if not body or body[0] >= len(body):
+        raise protocol_fault("padding is longer than its frame")
+    return body[1 : len(body) - body[0]]
