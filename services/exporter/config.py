@@ -1,11 +1,12 @@
 """Configuration of the exporter service."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from shared.registry.hosts import RegistryHosts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExporterConfig:
-    """`parallel`: exports at a time in this process; more wait. `push_parallel`: blobs of one push in flight (per registry host 4 at most)."""
+    """`registries`: settings per registry host (mirrors, http, insecure, certificates); the same as the executors'."""
 
-    parallel: int = 16
-    push_parallel: int = 4
+    registries: RegistryHosts = field(default_factory=RegistryHosts)

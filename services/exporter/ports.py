@@ -7,9 +7,8 @@ from typing import Protocol
 from services.exporter.core.image import Document
 from services.exporter.core.options import Options
 from shared.model import Digest, Layer, Ref
-from shared.oci import Descriptor, Reference
 
-__all__ = ["BlobSource", "ClientFiles", "Layers", "Progress", "Registries"]
+__all__ = ["BlobSource", "ClientFiles", "Layers", "Progress"]
 
 
 class Progress(Protocol):
@@ -49,22 +48,4 @@ class ClientFiles(Protocol):
 
     async def put_blob(self, digest: Digest, size: int, chunks: AsyncIterator[bytes]) -> None:
         """Into the client's content store `export`; a blob that is there already is fine."""
-        ...
-
-
-class Registries(Protocol):
-    """Pushing."""
-
-    async def push(
-        self,
-        target: Reference,
-        root: Descriptor,
-        layers: Sequence[Layer],
-        documents: Mapping[Digest, Descriptor],
-        *,
-        insecure: bool,
-        by_digest: bool,
-        progress: Progress,
-    ) -> None:
-        """Blobs first, then manifests, children before parents. Idempotent. Errors name the target."""
         ...

@@ -2,16 +2,19 @@
 
 from services.exporter.adapters.blob_source import StoreBlobs
 from services.exporter.adapters.client_files import SessionFiles
-from services.exporter.adapters.executors import ExecutorLayers, Relay
+from services.exporter.adapters.executors import ExecutorLayers
 from services.exporter.adapters.image_export import ImageExport
 from services.exporter.adapters.progress import CallProgress
-from services.exporter.adapters.registry_push import push_everywhere
+from services.exporter.adapters.registry_push import RegistryPush
+from services.exporter.adapters.relay import relayed
 from services.exporter.adapters.tree_export import export_trees
 from services.exporter.config import ExporterConfig
 from services.exporter.core.options import VERTEX_NAME, Kind, parse_options
 from services.exporter.core.push_order import decode_push
 from shared.bus.calls import Calls, Served
+from shared.registry.client import HttpPool
 from shared.run.mesh import Mesh
+from shared.session.credentials import SessionCredentials
 from shared.wire import subjects
 from shared.wire.messages import CheckExport, Done, ExportChecked, ExportDone, FinalizeExport, RunExport
 
@@ -21,9 +24,10 @@ __all__ = ["run"]
 class Exporter:
     """Handlers of the exporter's calls."""
 
-    def __init__(self, config: ExporterConfig, mesh: Mesh) -> None:
+    def __init__(self, config: ExporterConfig, mesh: Mesh, pool: HttpPool) -> None:
         self._config = config
         self._mesh = mesh
+        self._pool = pool
 
     @property
     def _calls(self) -> Calls:
@@ -37,7 +41,7 @@ class Exporter:
     async def export(self, request: RunExport, served: Served) -> ExportDone:
         """One output."""
         options = parse_options(request.exporter.type, request.exporter.attrs)
-        async with _relayed(served) as relay:
+        async with relayed(served) as relay:
             if options.kind in (Kind.LOCAL, Kind.TAR):
                 return await export_trees(self._calls, request, options, relay)
             image = ImageExport(
@@ -51,15 +55,28 @@ class Exporter:
     async def finalize(self, request: FinalizeExport, served: Served) -> Done:
         """Push."""
         progress = CallProgress(served, request.vertex)
-        await push_everywhere(decode_push(request.finalize), self._mesh, request.session, progress)
+        push = RegistryPush(
+            pool=self._pool,
+            hosts=self._config.registries,
+            credentials=SessionCredentials(self._mesh.sessions, [request.session]),
+            blobs=StoreBlobs(self._mesh.blobs),
+            progress=progress,
+        )
+        await push.run(decode_push(request.finalize))
         return Done()
 
 
 async def run(config: ExporterConfig, mesh: Mesh) -> None:
     """Serve until cancelled or drained."""
-    exporter = Exporter(config, mesh)
-    await mesh.calls.serve(
-        subjects.EXPORTER,
-        {CheckExport: exporter.check, RunExport: exporter.export, FinalizeExport: exporter.finalize},
-        queue="exporter",
-    )
+    pool = HttpPool()
+    exporter = Exporter(config, mesh, pool)
+    mesh.readiness.expect("exporter")
+    try:
+        await mesh.calls.serve(
+            subjects.EXPORTER,
+            {CheckExport: exporter.check, RunExport: exporter.export, FinalizeExport: exporter.finalize},
+            queue="exporter",
+            ready=lambda: mesh.readiness.up("exporter"),
+        )
+    finally:
+        await pool.close()

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from shared.errors import AlreadyExists, BuildmeshError, Code
 from shared.model import Digest
+from shared.session.content import write_blob
 from shared.session.ports import SessionLinks
 
 _METHOD = "/moby.filesync.v1.FileSend/DiffCopy"
@@ -35,8 +36,6 @@ class SessionFiles:
 
     async def put_blob(self, digest: Digest, size: int, chunks: AsyncIterator[bytes]) -> None:
         """Into the client's content store `export`."""
-        from shared.session.content import write_blob
-
         await write_blob(self._links, self._session, "export", digest, size, chunks)
 
 

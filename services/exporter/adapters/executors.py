@@ -1,15 +1,14 @@
 """Layers and trees, asked of the executors that hold the data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from services.exporter.adapters.relay import Relay
 from services.exporter.core.options import Options
 from shared.bus.calls import Calls
 from shared.errors import RefLost
 from shared.model import Layer, Ref
 from shared.wire import subjects
 from shared.wire.messages import Compression, Pack, Packed, Scope, SendTrees, Sent
-
-Relay = Callable[[object], None]
 
 
 class ExecutorLayers:

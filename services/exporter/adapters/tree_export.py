@@ -1,6 +1,7 @@
 """local and tar exports: the executor that holds the trees sends them; this decides which goes where."""
 
-from services.exporter.adapters.executors import Relay, send_trees
+from services.exporter.adapters.executors import send_trees
+from services.exporter.adapters.relay import Relay
 from services.exporter.core import epoch as epochs
 from services.exporter.core.options import Options
 from services.exporter.core.platforms import result_platforms
