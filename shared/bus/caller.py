@@ -96,6 +96,9 @@ class Caller:
         call = self._open.get(subject.rpartition(".")[2])
         if call is None:
             return
+        if not data:
+            self._tasks.create_task(self._send_soon(call), name=f"nobody for {call.id}")
+            return
         call.heard = asyncio.get_running_loop().time()
         try:
             envelope = self._wrapper.open(data)
@@ -108,6 +111,12 @@ class Caller:
                 self._tasks.create_task(self._redeem(call), name=f"claims of {call.id}")
         else:
             call.apply(envelope)
+
+    async def _send_soon(self, call: OpenCall) -> None:
+        """Nobody listens yet: services start in any order."""
+        await asyncio.sleep(self._settings.nobody)
+        if not call.outcome.done() and not call.accepted:
+            await self._send(call)
 
     async def _redeem(self, call: OpenCall) -> None:
         """Fetch claims in order; frames that arrive meanwhile wait behind them."""

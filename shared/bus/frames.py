@@ -29,6 +29,7 @@ class CallSettings:
     heartbeat: float = 1.0
     silence: float = 5.0  # without any frame the call is lost
     resend: float = 1.0  # an unconfirmed request is sent again, at doubling intervals
+    nobody: float = 0.02  # nobody listens yet: ask again
     accept_within: float = 30.0
     requeue: float = 45.0  # queued work that is neither waiting nor accepted for so long is queued again
     limit: int = 64 * 1024

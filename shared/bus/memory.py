@@ -186,8 +186,13 @@ class MemoryBus:
 
     async def publish(self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
         delivery = Delivery(subject=subject, data=data, reply=reply, headers=headers or _NO_HEADERS)
-        for inflow in self._routes.targets(subject):
+        targets = self._routes.targets(subject)
+        for inflow in targets:
             inflow.feed(delivery)
+        if reply and not targets:
+            nobody = Delivery(subject=reply, data=b"")
+            for inflow in self._routes.targets(reply):
+                inflow.feed(nobody)
 
     @asynccontextmanager
     async def subscribe(self, subject: str, *, queue: str = "") -> AsyncIterator[Subscription]:

@@ -30,7 +30,7 @@ class PubSub(Protocol):
     """Ephemeral messages: nobody listening means lost."""
 
     async def publish(self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
-        """Hand over to the bus; returns before anyone has received it."""
+        """Hand over to the bus; returns before anyone has received it. With `reply` and nobody listening, an empty Delivery goes to `reply`."""
         ...
 
     def subscribe(self, subject: str, *, queue: str = "") -> AbstractAsyncContextManager[Subscription]:
