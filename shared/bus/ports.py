@@ -30,7 +30,10 @@ class PubSub(Protocol):
     """Ephemeral messages: nobody listening means lost."""
 
     async def publish(self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
-        """Hand over to the bus; returns before anyone has received it. With `reply` and nobody listening, an empty Delivery goes to `reply`."""
+        """Hand over to the bus; returns before anyone has received it.
+
+        With `reply` and nobody listening, an empty Delivery arrives at `reply`.
+        """
         ...
 
     def subscribe(self, subject: str, *, queue: str = "") -> AbstractAsyncContextManager[Subscription]:

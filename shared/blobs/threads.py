@@ -1,0 +1,24 @@
+"""A named, bounded pool for the blocking calls of a store."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Pool:
+    """`await pool.do(os.pread, fd, n, at)`. At most `width` run at a time, the others wait."""
+
+    def __init__(self, name: str, width: int) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=width, thread_name_prefix=name)
+
+    async def do(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of `call`, from a thread. A cancelled waiter leaves the call to finish by itself."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*args, **kwargs))
+
+    def close(self) -> None:
+        """Let running calls finish, start none."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,193 @@
+"""URLs → bus, blobs and the rest of a Mesh. Each backend's library is imported only when its URL is used."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from shared.blobs.ports import Blobs
+from shared.blobs.wrappers import DeduplicatedBlobs, FastSlowBlobs, MeteredBlobs, VerifyingBlobs
+from shared.bus.calls import Calls
+from shared.bus.ports import Bus
+from shared.errors import InvalidInput
+from shared.model import Digest, require_safe_id
+from shared.run.ids import new_id
+from shared.run.mesh import Mesh, Readiness
+from shared.session.ports import SessionLinks
+from shared.telemetry import Log, LogFormat, Metrics, Tracer, names
+from shared.telemetry.exporters import open_exporter
+from shared.telemetry.logs import parse_level
+from shared.telemetry.tracing import Sink
+
+MAX_CLAIM = 64 * 1024 * 1024  # bytes of a message that went through the blob store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshConfig:
+    """The `[mesh]` table, equal for all services.
+
+    `bus`: `memory://` | `nats://[user:password@]host:port[,host:port…]`.
+    `blobs`: `file:///folder` | `s3://[key:secret@]host:port/bucket[/prefix][?tls=true&region=…]` (key and secret else from
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY).
+    `state`: folder for what this process keeps (its id, near copies of blobs). `near_blobs`: keep copies of remote blobs there.
+    `http`: address for health, readiness and metrics, "" = none. `drain_seconds`: how long running work may take after SIGTERM.
+    `instance`: this process's id in the fleet, "" = made once and kept in `state`.
+    """
+
+    bus: str = "memory://"
+    blobs: str = ""
+    state: Path = Path("/var/lib/buildmesh")
+    near_blobs: bool = True
+    http: str = ""
+    instance: str = ""
+    log_level: str = "info"
+    log_format: LogFormat = LogFormat.TEXT
+    drain_seconds: float = 600.0
+
+
+class BlobClaims:
+    """Big messages through the blob store (shared.bus.frames.Claims)."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+
+    async def leave(self, data: bytes) -> Digest:
+        return await self._blobs.put(data)
+
+    async def fetch(self, digest: Digest) -> bytes:
+        async with self._blobs.open(digest) as reader:
+            if reader.size > MAX_CLAIM:
+                raise InvalidInput(f"a message of {reader.size} bytes is too large")
+            return b"".join([chunk async for chunk in reader.chunks()])
+
+
+def stable_id(state: Path, name: str) -> str:
+    """An id that survives restarts: made once, kept in `state`/`name`."""
+    path = state / name
+    try:
+        return require_safe_id(path.read_text().strip(), name)
+    except (OSError, ValueError):
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        made = new_id()
+        path.write_text(made)
+        path.chmod(0o400)
+        return made
+
+
+async def open_bus(url: str, *, kept: Path | None = None) -> Bus:
+    """Connect; `kept`: the file in which a memory bus keeps its buckets without TTL. Raises InvalidInput for an unknown scheme."""
+    match urlsplit(url).scheme:
+        case "memory":
+            from shared.bus.memory import MemoryBus
+            from shared.bus.sqlite_kv import SqliteBuckets
+
+            return MemoryBus(kept=SqliteBuckets(kept) if kept is not None else None)
+        case "nats" | "tls":
+            from shared.bus.nats import NatsBus
+
+            return await NatsBus.connect(url)
+    raise InvalidInput(f"bus {url!r}: known are memory:// and nats://")
+
+
+def open_blobs(url: str, *, near: Path | None = None, environment: dict[str, str] | None = None) -> Any:
+    """The store of this URL, verified; a remote one with near copies in `near`. Raises InvalidInput for an unknown scheme."""
+    parts = urlsplit(url)
+    match parts.scheme:
+        case "file":
+            from shared.blobs.disk import DiskBlobs
+
+            return DiskBlobs(Path(unquote(parts.path)))
+        case "s3":
+            from shared.blobs.disk import DiskBlobs
+            from shared.blobs.s3 import S3Blobs, S3Settings
+
+            settings = S3Settings.parse(parts, dict(parse_qsl(parts.query)), environment or {})
+            far = DeduplicatedBlobs(VerifyingBlobs(S3Blobs(settings)))
+            return FastSlowBlobs(DiskBlobs(near), far) if near is not None else far
+        case "memory":
+            from shared.blobs.memory import MemoryBlobs
+
+            return MemoryBlobs()
+    raise InvalidInput(f"blobs {url!r}: known are file:// and s3://")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What all services of one process share; `mesh_for` makes a Mesh of it."""
+
+    instance: str
+    bus: Bus
+    blobs: Blobs
+    sinks: tuple[Sink, ...]
+    log: Log
+    metrics: Metrics
+    readiness: Readiness
+    alone: bool
+
+
+@asynccontextmanager
+async def open_parts(config: MeshConfig, *, environment: dict[str, str] | None = None) -> AsyncIterator[Parts]:
+    """Open bus and blobs for the length of the block. `environment` is where exporters and S3 credentials are read from."""
+    environment = environment or {}
+    metrics = Metrics()
+    alone = urlsplit(config.bus).scheme == "memory"
+    instance = config.instance or stable_id(config.state, "instance")
+    async with open_exporter(environment) as sinks:
+        blobs = _metered(_blobs_of(config, environment), metrics, urlsplit(config.blobs or "file:").scheme)
+        bus = await open_bus(config.bus, kept=config.state / "kept.db")
+        try:
+            yield Parts(
+                instance=instance,
+                bus=bus,
+                blobs=blobs,
+                sinks=sinks,
+                log=Log(level=parse_level(config.log_level), format=config.log_format),
+                metrics=metrics,
+                readiness=Readiness(),
+                alone=alone,
+            )
+        finally:
+            await bus.close()
+
+
+@asynccontextmanager
+async def mesh_for(service: str, parts: Parts, *, sessions: SessionLinks) -> AsyncIterator[Mesh]:
+    """The Mesh of one service, with calls and spans under its own name. It is ready once it says `readiness.up(service)`."""
+    tracer = Tracer(service, parts.sinks)
+    log = Log(level=parts.log.level, format=parts.log.format, fields={"service": service}, current=tracer.current)
+    parts.readiness.expect(service)
+    claims = None if parts.alone else BlobClaims(parts.blobs)
+    async with Calls(parts.bus, claims=claims, tracing=tracer) as calls:
+        parts.metrics.gauge(names.CALLS_ASKED).watch(lambda: calls.statistics()["asked"])
+        parts.metrics.gauge(names.CALLS_SERVED).watch(lambda: calls.statistics()["served"])
+        yield Mesh(
+            instance=parts.instance,
+            bus=parts.bus,
+            calls=calls,
+            blobs=parts.blobs,
+            sessions=sessions,
+            log=log,
+            tracer=tracer,
+            metrics=parts.metrics,
+            readiness=parts.readiness,
+            alone=parts.alone,
+        )
+
+
+def _blobs_of(config: MeshConfig, environment: dict[str, str]) -> Blobs:
+    url = config.blobs or (config.state / "blobs").absolute().as_uri()
+    blobs: Blobs = open_blobs(url, near=config.state / "near" if config.near_blobs else None, environment=environment)
+    return blobs
+
+
+def _metered(blobs: Blobs, metrics: Metrics, store: str) -> Blobs:
+    calls, moved = metrics.counter(names.BLOB_CALLS), metrics.counter(names.BLOB_BYTES)
+
+    def meter(operation: str, outcome: str, size: int) -> None:
+        calls.add(1, store, operation, outcome)
+        if size:
+            moved.add(size, store, "out" if operation == "put" else "in")
+
+    return MeteredBlobs(blobs, meter)
