@@ -1,0 +1,262 @@
+"""LLBBridge requests and answers ↔ bridge messages."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from services.gateway.adapters.solve_codec import definition_bytes, definitions
+from services.gateway.adapters.status_codec import timestamp
+from shared.errors import InvalidInput
+from shared.model import Platform, SourceInfo, SourcePosition, SourceRange
+from shared.pb import apicaps_pb2, fsutil_stat_pb2, gateway_pb2, ops_pb2, worker_pb2
+from shared.wire.build import (
+    Attestation,
+    BridgeRef,
+    BridgeResolveSource,
+    BridgeResult,
+    BridgeSolve,
+    BridgeWarn,
+    FileStat,
+    SourceMeta,
+    TypedAttrs,
+    Worker,
+)
+
+_SECOND = 10**9
+
+
+def read_solve(message: gateway_pb2.SolveRequest) -> BridgeSolve:
+    """Raises InvalidInput when both a definition and a frontend are given."""
+    definition = definition_bytes(message.Definition)
+    if definition and message.Frontend:
+        raise InvalidInput("cannot solve with both Definition and Frontend specified")
+    return BridgeSolve(
+        definition=definition,
+        frontend=message.Frontend,
+        frontend_opts=dict(message.FrontendOpt),
+        frontend_inputs=definitions(message.FrontendInputs),
+        cache_imports=tuple(TypedAttrs(type=c.Type, attrs=dict(c.Attrs)) for c in message.CacheImports),
+        evaluate=message.Evaluate,
+        source_policies=policies(message.SourcePolicies),
+    )
+
+
+def policies(messages: Iterable[Any]) -> tuple[bytes, ...]:
+    """Marshalled source policies."""
+    return tuple(bytes(m.SerializeToString()) for m in messages)
+
+
+def platform(message: ops_pb2.Platform) -> Platform:
+    """As sent, not normalized."""
+    return Platform(
+        os=message.OS,
+        architecture=message.Architecture,
+        variant=message.Variant,
+        os_version=message.OSVersion,
+        os_features=tuple(message.OSFeatures),
+    )
+
+
+def platform_message(found: Platform) -> ops_pb2.Platform:
+    """The reverse."""
+    return ops_pb2.Platform(
+        OS=found.os,
+        Architecture=found.architecture,
+        Variant=found.variant,
+        OSVersion=found.os_version,
+        OSFeatures=found.os_features,
+    )
+
+
+def read_resolve(message: gateway_pb2.ResolveSourceMetaRequest) -> BridgeResolveSource:
+    """Raises InvalidInput without a source."""
+    if not message.HasField("Source"):
+        raise InvalidInput("source is nil")
+    return BridgeResolveSource(
+        source=message.Source.SerializeToString(),
+        platform=platform(message.Platform) if message.HasField("Platform") else None,
+        log_name=message.LogName,
+        resolve_mode=message.ResolveMode,
+        no_config=message.Image.NoConfig,
+        attestation_chain=message.Image.AttestationChain,
+        return_object=message.Git.ReturnObject,
+        source_policies=policies(message.SourcePolicies),
+    )
+
+
+def read_image_config(message: gateway_pb2.ResolveImageConfigRequest) -> BridgeResolveSource:
+    """The older call is the newer one about an image source. Raises InvalidInput for an unknown resolver type."""
+    match message.ResolverType:
+        case 0:
+            scheme = "docker-image://"
+        case 1:
+            scheme = "oci-layout://"
+        case other:
+            raise InvalidInput(f"unknown resolver type {other}")
+    return BridgeResolveSource(
+        source=ops_pb2.SourceOp(identifier=scheme + message.Ref).SerializeToString(),
+        platform=platform(message.Platform) if message.HasField("Platform") else None,
+        log_name=message.LogName,
+        resolve_mode=message.ResolveMode,
+        session=message.SessionID,
+        store=message.StoreID,
+        source_policies=policies(message.SourcePolicies),
+    )
+
+
+def image_config_message(meta: SourceMeta, asked: str) -> gateway_pb2.ResolveImageConfigResponse:
+    """`asked` is the name in the request; a policy may have replaced it."""
+    source = ops_pb2.SourceOp.FromString(meta.source)
+    name = source.identifier.partition("://")[2] or asked
+    return gateway_pb2.ResolveImageConfigResponse(Digest=meta.image_digest, Config=meta.image_config, Ref=name)
+
+
+def source_meta_message(meta: SourceMeta) -> gateway_pb2.ResolveSourceMetaResponse:
+    """Only the part of the source's own kind is set."""
+    message = gateway_pb2.ResolveSourceMetaResponse(Source=ops_pb2.SourceOp.FromString(meta.source))
+    if meta.image_digest:
+        message.Image.CopyFrom(gateway_pb2.ResolveSourceImageResponse(Digest=meta.image_digest, Config=meta.image_config))
+    if meta.git_checksum:
+        message.Git.CopyFrom(
+            gateway_pb2.ResolveSourceGitResponse(
+                Checksum=meta.git_checksum,
+                Ref=meta.git_ref,
+                CommitChecksum=meta.git_commit_checksum,
+                CommitObject=meta.git_commit_object,
+                TagObject=meta.git_tag_object,
+            )
+        )
+    if meta.http_checksum:
+        message.HTTP.CopyFrom(
+            gateway_pb2.ResolveSourceHTTPResponse(
+                Checksum=meta.http_checksum, Filename=meta.http_filename, LastModified=timestamp(meta.http_last_modified * _SECOND)
+            )
+        )
+    return message
+
+
+def read_result(message: gateway_pb2.Result) -> BridgeResult:
+    """Old and new ways of naming refs alike."""
+    ref: BridgeRef | None = None
+    refs: dict[str, BridgeRef] = {}
+    match message.WhichOneof("result"):
+        case "refDeprecated":
+            ref = BridgeRef(id=message.refDeprecated)
+        case "refsDeprecated":
+            refs = {key: BridgeRef(id=found) for key, found in message.refsDeprecated.refs.items()}
+        case "ref":
+            ref = _read_ref(message.ref)
+        case "refs":
+            refs = {key: _read_ref(found) for key, found in message.refs.refs.items()}
+    return BridgeResult(
+        ref=ref,
+        refs=refs,
+        metadata=dict(message.metadata),
+        attestations={key: tuple(map(_read_attestation, found.attestation)) for key, found in message.attestations.items()},
+    )
+
+
+def result_message(result: BridgeResult) -> gateway_pb2.Result:
+    """Refs are never left out where a client would dereference them: scratch is a Ref with an empty id."""
+    message = gateway_pb2.Result(metadata=result.metadata)
+    if result.refs:
+        for key, found in result.refs.items():
+            message.refs.refs[key].CopyFrom(_ref(found))
+    elif result.ref is not None:
+        message.ref.CopyFrom(_ref(result.ref))
+    for key, found in result.attestations.items():
+        message.attestations[key].attestation.extend(map(_attestation, found))
+    return message
+
+
+def _read_ref(message: gateway_pb2.Ref) -> BridgeRef:
+    return BridgeRef(id=message.id, definition=definition_bytes(getattr(message, "def")))
+
+
+def _ref(ref: BridgeRef | None) -> gateway_pb2.Ref:
+    message = gateway_pb2.Ref(id=ref.id if ref else "")
+    if ref is not None and ref.definition:
+        getattr(message, "def").ParseFromString(ref.definition)
+    return message
+
+
+def _read_attestation(message: gateway_pb2.Attestation) -> Attestation:
+    return Attestation(
+        kind=int(message.kind),
+        path=message.path,
+        ref=_read_ref(message.ref) if message.HasField("ref") else None,
+        metadata=dict(message.metadata),
+        predicate_type=message.inTotoPredicateType,
+        subjects=tuple({"kind": str(int(s.kind)), "name": s.name, "digest": ",".join(s.digest)} for s in message.inTotoSubjects),
+    )
+
+
+def _attestation(found: Attestation) -> gateway_pb2.Attestation:
+    message = gateway_pb2.Attestation(
+        metadata=found.metadata, ref=_ref(found.ref), path=found.path, inTotoPredicateType=found.predicate_type
+    )
+    message.kind = found.kind  # type: ignore[assignment]
+    for subject in found.subjects:
+        digests = [d for d in subject.get("digest", "").split(",") if d]
+        entry = gateway_pb2.InTotoSubject(name=subject.get("name", ""), digest=digests)
+        entry.kind = int(subject.get("kind", "0"))  # type: ignore[assignment]
+        message.inTotoSubjects.append(entry)
+    return message
+
+
+def read_warning(message: gateway_pb2.WarnRequest) -> BridgeWarn:
+    """Raises InvalidInput for a range without start or end."""
+    return BridgeWarn(
+        digest=message.digest,
+        level=message.level,
+        short=message.short,
+        detail=tuple(message.detail),
+        url=message.url,
+        info=_source_info(message.info) if message.HasField("info") else None,
+        ranges=tuple(map(_range, message.ranges)),
+    )
+
+
+def _source_info(message: ops_pb2.SourceInfo) -> SourceInfo:
+    return SourceInfo(
+        filename=message.filename, data=message.data, language=message.language, definition=definition_bytes(message.definition)
+    )
+
+
+def _range(message: ops_pb2.Range) -> SourceRange:
+    if not (message.HasField("start") and message.HasField("end")):
+        raise InvalidInput("warning range without start or end")
+    return SourceRange(
+        start=SourcePosition(line=message.start.line, character=message.start.character),
+        end=SourcePosition(line=message.end.line, character=message.end.character),
+    )
+
+
+def stat_message(stat: FileStat) -> fsutil_stat_pb2.Stat:
+    """An fsutil Stat."""
+    return fsutil_stat_pb2.Stat(
+        path=stat.path,
+        mode=stat.mode,
+        uid=stat.uid,
+        gid=stat.gid,
+        size=stat.size,
+        modTime=stat.mod_time,
+        linkname=stat.linkname,
+        devmajor=stat.devmajor,
+        devminor=stat.devminor,
+        xattrs=stat.xattrs,
+    )
+
+
+def caps_message(ids: Sequence[str]) -> list[apicaps_pb2.APICap]:
+    """All of them enabled."""
+    return [apicaps_pb2.APICap(ID=id, Enabled=True) for id in ids]
+
+
+def worker_message(worker: Worker) -> worker_pb2.WorkerRecord:
+    """What Ping tells of a worker."""
+    return worker_record(worker.id, worker.labels, worker.platforms)
+
+
+def worker_record(id: str, labels: Mapping[str, str], platforms: Iterable[Platform]) -> worker_pb2.WorkerRecord:
+    """Id, labels and platforms, the native one first."""
+    return worker_pb2.WorkerRecord(ID=id, Labels=labels, platforms=[platform_message(p) for p in platforms])
