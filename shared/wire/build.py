@@ -65,6 +65,24 @@ class BuildEvents:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveBuild:
+    """A build that some gateway waits for, in KV `builds` (renewed while it runs). `record` = marshaled BuildHistoryRecord."""
+
+    ref: str
+    gateway: str
+    internal: bool = False
+    record: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryChanged:
+    """Broadcast on `history.events`: `kind` started | complete | deleted. `record` = marshaled BuildHistoryRecord."""
+
+    kind: str
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
     """A worker as frontends see it."""
 

@@ -4,6 +4,7 @@ The messages stand in build, execute, cache, export and failure; services import
 """
 
 from shared.wire.build import (
+    ActiveBuild,
     Attestation,
     BridgeDefinitions,
     BridgeEvaluate,
@@ -24,6 +25,7 @@ from shared.wire.build import (
     FileData,
     FileStat,
     FileStats,
+    HistoryChanged,
     RunFrontend,
     SolveBuild,
     SolveDone,
@@ -94,6 +96,7 @@ from shared.wire.failure import (
 )
 
 MESSAGES: tuple[type, ...] = (
+    ActiveBuild,
     Attestation,
     BridgeDefinitions,
     BridgeEvaluate,
@@ -139,6 +142,7 @@ MESSAGES: tuple[type, ...] = (
     FoundKey,
     GcRule,
     HashSelector,
+    HistoryChanged,
     KeyDep,
     KeyNode,
     LeaseReleased,
@@ -177,6 +181,7 @@ MESSAGES: tuple[type, ...] = (
 
 __all__ = [
     "MESSAGES",
+    "ActiveBuild",
     "Attestation",
     "BridgeDefinitions",
     "BridgeEvaluate",
@@ -222,6 +227,7 @@ __all__ = [
     "FoundKey",
     "GcRule",
     "HashSelector",
+    "HistoryChanged",
     "KeyDep",
     "KeyNode",
     "LeaseReleased",

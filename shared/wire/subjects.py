@@ -17,8 +17,8 @@ CANCEL = "calls.cancel"  # broadcast: a bare `cancel` frame whose key is the id 
 # key-value buckets
 KV_EXECUTORS = "executors"  # executor id → ExecutorInfo, with TTL
 KV_SESSIONS = "sessions"  # session id → SessionInfo, with TTL
-KV_BUILDS = "builds"  # build ref → BuildOwner, with TTL
-KV_HISTORY = "history"  # build ref → HistoryRecord, kept
+KV_BUILDS = "builds"  # build ref → ActiveBuild, with TTL
+KV_HISTORY = "history"  # build ref → marshaled BuildHistoryRecord, kept
 
 LEASES = "leases"  # broadcast: LeaseRenew, LeaseReleased
 HISTORY = "history.events"  # broadcast: HistoryChanged, so that every gateway's listeners hear of it

@@ -163,8 +163,8 @@ def result_message(result: BridgeResult) -> gateway_pb2.Result:
             message.refs.refs[key].CopyFrom(_ref(found))
     elif result.ref is not None:
         message.ref.CopyFrom(_ref(result.ref))
-    for key, found in result.attestations.items():
-        message.attestations[key].attestation.extend(map(_attestation, found))
+    for key, attestations in result.attestations.items():
+        message.attestations[key].attestation.extend(map(_attestation, attestations))
     return message
 
 

@@ -1,0 +1,238 @@
+"""Builds in flight: put on the queue, followed, joined by bridge calls, and written into the history at their end."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from services.gateway.adapters.history import History, finished_record
+from services.gateway.adapters.recording import Recording, Recordings
+from services.gateway.adapters.records import decode_record, encode_record
+from services.gateway.adapters.solve_codec import build_message
+from services.gateway.adapters.status_codec import unpack_log
+from services.gateway.core.history import Blob, BuildRecord
+from services.gateway.core.solve_request import SolveRequest
+from services.gateway.ports import Progress
+from shared.bus.calls import Calls
+from shared.bus.ports import Bus, KeyValue
+from shared.errors import BuildmeshError, Canceled, InvalidInput, NotFound, UserError
+from shared.model import is_safe_id
+from shared.run.clock import Clock
+from shared.telemetry import Log
+from shared.wire import subjects
+from shared.wire.build import ActiveBuild, BuildEvents, SolveDone
+from shared.wire.codec import Codec
+
+ACTIVE_TTL = 30.0
+RENEW_EVERY = 10.0
+LAST_WORD_WITHIN = 1.0
+"""Seconds that the solver's final event may lag behind its answer."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Running:
+    """A build whose Solve call this gateway holds."""
+
+    active: ActiveBuild
+    record: BuildRecord
+    recording: Recording
+    scopes: set[asyncio.Timeout] = field(default_factory=set)
+
+
+class StoredProgress:
+    """The progress of a finished build, from its log blob."""
+
+    def __init__(self, blob: bytes) -> None:
+        self._blob = blob
+
+    async def messages(self) -> AsyncIterator[list[bytes]]:
+        """All of it."""
+        yield list(unpack_log(self._blob))
+
+
+class Builds:
+    """All builds as this gateway knows them. `gateway` is its id in the fleet."""
+
+    def __init__(
+        self, *, gateway: str, bus: Bus, calls: Calls, codec: Codec, recordings: Recordings, history: History, clock: Clock, log: Log
+    ) -> None:
+        self._gateway, self._bus, self._calls, self._codec = gateway, bus, calls, codec
+        self._recordings, self._history, self._clock, self._log = recordings, history, clock, log
+        self._running: dict[str, _Running] = {}
+        self._bucket: KeyValue | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Keep the entries of running builds alive, finish what lost its client. Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            while True:
+                await asyncio.sleep(RENEW_EVERY)
+                bucket = await self._active()
+                for running in list(self._running.values()):
+                    await bucket.put(running.active.ref, self._codec.encode(running.active))
+
+    # -- solve --------------------------------------------------------------------------------------------------------
+
+    async def solve(self, request: SolveRequest, *, identity: str) -> dict[str, str]:
+        """The exporter response. Cancelling it cancels the build. Raises UserError when the ref is active already."""
+        running = await self._begin(request)
+        try:
+            done: SolveDone = await self._calls.run(subjects.BUILDS, build_message(request, identity=identity))
+        except asyncio.CancelledError:
+            self._spawn(self._end(running, None, Canceled("context canceled")))
+            raise
+        except BuildmeshError as error:
+            await asyncio.shield(self._spawn(self._end(running, None, error)))
+            raise
+        await asyncio.shield(self._spawn(self._end(running, done, None)))
+        return dict(done.exporter_response)
+
+    async def _begin(self, request: SolveRequest) -> _Running:
+        record = BuildRecord(
+            ref=request.ref,
+            created_at=self._clock.now_ns(),
+            frontend=request.frontend,
+            frontend_attrs=request.frontend_attrs,
+            exporters=tuple(request.exporters),
+        )
+        active = ActiveBuild(ref=request.ref, gateway=self._gateway, internal=request.internal, record=encode_record(record))
+        if request.ref in self._running or await (await self._active()).create(request.ref, self._codec.encode(active)) is None:
+            raise UserError(f"job ID {request.ref} exists")
+        running = _Running(active=active, record=record, recording=self._recordings.start(request.ref))
+        self._running[request.ref] = running
+        if not request.internal:
+            await self._history.started(record)
+        return running
+
+    async def _end(self, running: _Running, done: SolveDone | None, error: BuildmeshError | None) -> None:
+        try:
+            await self._end_progress(running.recording)
+            if not running.active.internal:
+                await self._remember(running, done, error)
+        except Exception as failure:  # the build's own outcome must not depend on its history
+            self._log.error("history of a build was not kept", build=running.active.ref, error=failure)
+        finally:
+            self._running.pop(running.active.ref, None)
+            for scope in list(running.scopes):
+                scope.reschedule(asyncio.get_running_loop().time())
+            await (await self._active()).delete(running.active.ref)
+
+    async def _end_progress(self, recording: Recording) -> None:
+        try:
+            async with asyncio.timeout(LAST_WORD_WITHIN):
+                while not recording.ended:
+                    await recording.changed()
+        except TimeoutError:  # its solver is gone; other gateways wait for a last word as well
+            await self._bus.append(subjects.build_events(recording.ref), self._codec.encode(BuildEvents(last=True)))
+        self._recordings.finish(recording)
+
+    async def _remember(self, running: _Running, done: SolveDone | None, error: BuildmeshError | None) -> None:
+        record = finished_record(
+            running.record,
+            now=self._clock.now_ns(),
+            tally=running.recording.tally(),
+            results=_results(done),
+            response=dict(done.exporter_response) if done else {},
+        )
+        record = replace(record, logs=await self._history.keep_log(running.recording.stored()))
+        if error is not None:
+            told, blob = await self._history.keep_error(error)
+            record = replace(record, error=told, external_error=blob)
+        await self._history.completed(record)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        assert self._tasks is not None, "Builds.run is not running"
+        return self._tasks.create_task(work)
+
+    # -- asked by others ------------------------------------------------------------------------------------------------
+
+    async def active_records(self) -> list[BuildRecord]:
+        """Running builds of the whole fleet that may be shown, oldest first."""
+        found = [self._decode(entry.value) for entry in await (await self._active()).entries()]
+        records = [decode_record(a.record) for a in found if a is not None and not a.internal]
+        return sorted((r for r in records if r is not None), key=lambda r: r.created_at)
+
+    async def progress(self, ref: str, *, wait: float) -> Progress:
+        """Of a finished build from the history, else of the running one, for which `wait` s are spent. Raises NotFound."""
+        if not is_safe_id(ref):
+            raise NotFound(f"no such job {ref[:100]}")
+        record = await self._history.get(ref)
+        stored = await self._history.log_of(record) if record is not None else None
+        if stored is not None and ref not in self._running:
+            return StoredProgress(stored)
+        try:
+            async with asyncio.timeout(wait):
+                await self.registered(ref)
+        except TimeoutError:
+            raise NotFound(f"no such job {ref}") from None
+        return self._recordings.get(ref) or self._recordings.start(ref)
+
+    async def registered(self, ref: str) -> None:
+        """Wait until some gateway runs (or has just run) this build."""
+        if ref in self._running or self._recordings.get(ref) is not None:
+            return
+        async with (await self._active()).watch(ref) as changes:
+            async for key, entry in changes:
+                if key == ref and entry is not None:
+                    return
+
+    async def ask(self, ref: str, message: Any) -> Any:
+        """A bridge call to the solver of a build; waits for the build to appear. Raises NotFound once the build is over."""
+        if not is_safe_id(ref):
+            raise InvalidInput(f"invalid build id: {ref[:100]!r}")
+        await self.registered(ref)
+        recording = self._recordings.get(ref)
+        if recording is not None and recording.ended:
+            raise NotFound(f"no such job {ref}")
+        with self._within(ref) as scope:
+            try:
+                async with scope:
+                    return await self._calls.call(subjects.build_bridge(ref), message)
+            except TimeoutError:
+                raise NotFound(f"no such job {ref}") from None
+
+    @contextmanager
+    def _within(self, ref: str) -> Iterator[asyncio.Timeout]:
+        scope = asyncio.timeout(None)
+        running = self._running.get(ref)
+        if running is not None:
+            running.scopes.add(scope)
+        try:
+            yield scope
+        finally:
+            if running is not None:
+                running.scopes.discard(scope)
+
+    async def _active(self) -> KeyValue:
+        if self._bucket is None:
+            self._bucket = await self._bus.bucket(subjects.KV_BUILDS, ttl=ACTIVE_TTL)
+        return self._bucket
+
+    def _decode(self, value: bytes) -> ActiveBuild | None:
+        try:
+            found = self._codec.decode(value).body
+        except InvalidInput:
+            return None
+        return found if isinstance(found, ActiveBuild) else None
+
+    def statistics(self) -> dict[str, int]:
+        """Builds held here."""
+        return {"running": len(self._running)}
+
+
+def _results(done: SolveDone | None) -> dict[int, Blob]:
+    """Root descriptors by exporter index."""
+    found: dict[int, Blob] = {}
+    for index, text in enumerate(done.descriptors.get("", ()) if done else ()):
+        if text:
+            descriptor = json.loads(text)
+            found[index] = Blob(
+                media_type=descriptor.get("mediaType", ""),
+                digest=descriptor.get("digest", ""),
+                size=descriptor.get("size", 0),
+                annotations=descriptor.get("annotations") or {},
+            )
+    return found
