@@ -11,8 +11,11 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from services.executor.core.snapshots import Layer, RecordType, Snapshot
+from services.executor.core.source_ids import Source
+from shared.model import Ref
+from shared.wire.messages import ResolveSource, RunOp, SourceResolved
 
-__all__ = ["Composed", "Keys", "Leases", "Notes", "SnapshotStore", "Snapshots"]
+__all__ = ["Composed", "Keys", "Leases", "Notes", "Reporter", "SnapshotStore", "Snapshots", "SourceDriver"]
 
 
 class Snapshots(Protocol):
@@ -111,3 +114,23 @@ class Leases(Protocol):
 
 class SnapshotStore(Snapshots, Composed, Keys, Notes, Leases, Protocol):
     """All of it: what adapters/snapshots.py implements."""
+
+
+class Reporter(Protocol):
+    """Progress of one task, batched by whoever implements it. Callable from any thread; never blocks."""
+
+    def status(self, id: str, *, current: int = 0, total: int = 0, name: str = "", done: bool = False) -> None:
+        """State of the status `id` of the task's vertex; the first call starts it, `done` completes it."""
+
+    def log(self, stream: int, data: bytes) -> None:
+        """Output: 1 = stdout, 2 = stderr."""
+
+
+class SourceDriver(Protocol):
+    """One kind of source."""
+
+    async def resolve(self, source: Source, request: ResolveSource, report: Reporter) -> SourceResolved:
+        """Cache keys and pins, with as little transfer as that needs."""
+
+    async def make(self, source: Source, request: RunOp, report: Reporter) -> Ref | None:
+        """The tree, held under the request's lease; None = scratch. An image's Ref may be lazy (layers only)."""

@@ -1,0 +1,190 @@
+"""http and https sources. The body is kept in the blob store under its digest; a remembered ETag saves downloading it again."""
+
+import json
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from shared.session.upload import pull_upload
+
+from services.executor.core.http_keys import cache_key, file_name, parse_http_time, url_key
+from services.executor.core.image_keys import source_key
+from services.executor.core.source_ids import HttpSource, Source
+from services.executor.ports import Reporter, SnapshotStore
+from services.executor.threads import Threads
+from shared.blobs.ports import Blobs
+from shared.bus.ports import KeyValue
+from shared.errors import BuildFailed, NotFound, Unavailable
+from shared.model import Digest, Ref, is_digest
+from shared.registry.client import HttpPool
+from shared.session.ports import SessionLinks
+from shared.session.secrets import get_secret
+from shared.wire.messages import ResolveSource, RunOp, SourceResolved
+
+SESSION_HOST = "buildkit-session"
+_CHUNK = 1 << 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A downloaded body. `last_modified` seconds, 0 = not told."""
+
+    digest: str
+    filename: str
+    last_modified: int = 0
+    etag: str = ""
+
+
+class HttpDriver:
+    """`remembered` is a bucket for ETags (kept by the executor's index)."""
+
+    def __init__(
+        self, *, pool: HttpPool, blobs: Blobs, links: SessionLinks, store: SnapshotStore, threads: Threads, remembered: KeyValue, home: str
+    ) -> None:
+        self._pool, self._blobs, self._links, self._store = pool, blobs, links, store
+        self._threads, self._remembered, self._home = threads, remembered, home
+
+    async def resolve(self, source: Source, request: ResolveSource, report: Reporter) -> SourceResolved:
+        """A pinned checksum needs no network; otherwise the body is downloaded now."""
+        assert isinstance(source, HttpSource)
+        if source.checksum and not request.for_meta:
+            fetched = Fetched(digest=source.checksum, filename=file_name(source))
+        else:
+            fetched = await self._fetch(source, request.scope.sessions, report)
+        key = cache_key(source, fetched.filename, fetched.digest, 0 if source.checksum else fetched.last_modified)
+        return SourceResolved(
+            keys=(source_key(key),),
+            pin=fetched.digest,
+            executor=self._home,
+            http_checksum=fetched.digest,
+            http_filename=fetched.filename,
+            http_last_modified=fetched.last_modified,
+        )
+
+    async def make(self, source: Source, request: RunOp, report: Reporter) -> Ref | None:
+        """One file in an empty tree."""
+        assert isinstance(source, HttpSource)
+        known = request.resolved
+        if known is None or not is_digest(known.http_checksum) or await self._blobs.find_missing([Digest(known.http_checksum)]):
+            fetched = await self._fetch(source, request.scope.sessions, report)
+        else:
+            fetched = Fetched(digest=known.http_checksum, filename=known.http_filename, last_modified=known.http_last_modified)
+        snapshot = await self._threads.run(
+            lambda: self._store.prepare(None, description=f"http url {_redacted(source.url)}", lease=request.scope.lease)
+        )
+        await self._write(snapshot.id, source, fetched)
+        done = await self._threads.run(lambda: self._store.commit(snapshot.id))
+        return Ref(id=done.id, home=self._home)
+
+    async def _write(self, id: str, source: HttpSource, fetched: Fetched) -> None:
+        async with self._blobs.open(Digest(fetched.digest)) as reader:
+            with self._store.mount(id, writable=True) as root:
+                path = Path(root) / fetched.filename
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+                with os.fdopen(descriptor, "wb") as file:
+                    async for chunk in reader.chunks():
+                        await self._threads.run(lambda chunk=chunk: file.write(chunk))
+                os.chown(path, source.uid, source.gid)
+                os.chmod(path, source.perm or 0o600)
+                moment = fetched.last_modified * 1_000_000_000
+                os.utime(path, ns=(moment, moment))
+
+    async def _fetch(self, source: HttpSource, sessions: Sequence[str], report: Reporter) -> Fetched:
+        if urlsplit(source.url).hostname == SESSION_HOST:
+            digest = await self._blobs.put(self._uploaded(source, sessions))
+            fetched = Fetched(digest=digest, filename=file_name(source))
+        else:
+            fetched = await self._download(source, sessions, report)
+        if source.checksum and fetched.digest != source.checksum:
+            raise BuildFailed(f"digest mismatch for {_redacted(source.url)}: {fetched.digest} (expected: {source.checksum})")
+        return fetched
+
+    async def _uploaded(self, source: HttpSource, sessions: Sequence[str]) -> AsyncIterator[bytes]:
+        parts = urlsplit(source.url)
+        for session in sessions:
+            async for chunk in pull_upload(self._links, session, host=parts.netloc, path=parts.path):
+                yield chunk
+            return
+        raise NotFound("no active sessions")
+
+    async def _download(self, source: HttpSource, sessions: Sequence[str], report: Reporter) -> Fetched:
+        headers = {**source.headers, **await self._authorization(source, sessions)}
+        old = await self._recall(source)
+        if old is not None:
+            unchanged = await self._unchanged(source, headers, old)
+            if unchanged:
+                return old
+        async with self._answer("GET", source, headers) as response:
+            if not 200 <= response.status < 400:
+                raise BuildFailed(f"invalid response status {response.status}")
+            digest = await self._blobs.put(self._body(response, source, report))
+            fetched = Fetched(
+                digest=digest,
+                filename=file_name(source, response.headers.get("Content-Disposition", "")),
+                last_modified=parse_http_time(response.headers.get("Last-Modified", "")),
+                etag=response.headers.get("ETag", ""),
+            )
+        if fetched.etag:
+            await self._remembered.put(url_key(source), json.dumps(asdict(fetched)).encode())
+        return fetched
+
+    async def _unchanged(self, source: HttpSource, headers: dict[str, str], old: Fetched) -> bool:
+        asking = {**headers, "If-None-Match": old.etag, "Accept-Encoding": "gzip"}
+        try:
+            async with self._answer("HEAD", source, asking) as response:
+                etag = response.headers.get("ETag", "") or (old.etag if response.status == 304 else "")
+                return response.status in (200, 304) and etag == old.etag
+        except Unavailable:
+            return False
+
+    async def _recall(self, source: HttpSource) -> Fetched | None:
+        entry = await self._remembered.get(url_key(source))
+        if entry is None:
+            return None
+        value = json.loads(entry.value)
+        old = Fetched(digest=value["digest"], filename=value["filename"], last_modified=value["last_modified"], etag=value["etag"])
+        return None if await self._blobs.find_missing([Digest(old.digest)]) else old
+
+    @asynccontextmanager
+    async def _answer(self, method: str, source: HttpSource, headers: dict[str, str]) -> AsyncIterator[Any]:
+        import aiohttp
+
+        try:
+            async with self._pool.http().request(method, source.url, headers=headers, allow_redirects=True) as response:
+                yield response
+        except (aiohttp.ClientError, OSError, TimeoutError) as e:
+            raise Unavailable(f"failed to do request: {method} {_redacted(source.url)}: {e or type(e).__name__}") from None
+
+    async def _body(self, response: Any, source: HttpSource, report: Reporter) -> AsyncIterator[bytes]:
+        status, total, done = f"downloading {_redacted(source.url)}", response.content_length or 0, 0
+        report.status(status, total=total)
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            done += len(chunk)
+            report.status(status, current=done, total=total)
+            yield chunk
+        report.status(status, current=done, total=total, done=True)
+
+    async def _authorization(self, source: HttpSource, sessions: Sequence[str]) -> dict[str, str]:
+        host = urlsplit(source.url).hostname or ""
+        wanted = [(source.auth_header_secret, "{}")] if source.auth_header_secret else []
+        wanted += [(f"HTTP_AUTH_HEADER_{host}", "{}"), (f"HTTP_AUTH_TOKEN_{host}", "Bearer {}")]
+        for id, form in wanted:
+            try:
+                value = await get_secret(self._links, sessions, id)
+            except NotFound:
+                if id == source.auth_header_secret:
+                    raise
+                continue
+            return {"Authorization": form.format(value.decode().strip())}
+        return {}
+
+
+def _redacted(url: str) -> str:
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    return parts._replace(netloc="xxxxx@" + parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,51 @@
+"""Brings the blobs of lazy layers into the blob store: each digest once at a time, with download statuses."""
+
+from collections.abc import AsyncIterator, Sequence
+
+from services.executor.adapters.sources.image_store import ImageOrigin, Origins
+from services.executor.ports import Reporter
+from shared.blobs.ports import Blobs
+from shared.errors import BlobMissing
+from shared.model import Layer
+from shared.oci import parse_reference
+from shared.run.flight import Flight
+
+_OCI = "oci:"
+
+
+class LayerFetch:
+    """Downloads what the store lacks."""
+
+    def __init__(self, blobs: Blobs, origins: Origins, flight: Flight[None]) -> None:
+        self._blobs = blobs
+        self._origins = origins
+        self._flight = flight
+
+    async def ensure(self, layer: Layer, sessions: Sequence[str], report: Reporter) -> None:
+        """The layer's blob is in the store afterwards, verified. Raises BlobMissing when nobody has it, or what the registry says."""
+        if not await self._blobs.find_missing([layer.digest]):
+            return
+        await self._flight.do(layer.digest, lambda: self._download(layer, sessions, report))
+
+    async def _download(self, layer: Layer, sessions: Sequence[str], report: Reporter) -> None:
+        origin = self._origin(layer, sessions)
+        status = str(layer.digest)
+        report.status(status, total=layer.size)
+        await self._blobs.put(self._counted(origin.blob(layer.digest, layer.size), layer, report), digest=layer.digest)
+        report.status(status, current=layer.size, total=layer.size, done=True)
+
+    def _origin(self, layer: Layer, sessions: Sequence[str]) -> ImageOrigin:
+        if not layer.source:
+            raise BlobMissing(layer.digest)
+        if layer.source.startswith(_OCI):
+            return self._origins.layout(layer.source.removeprefix(_OCI), sessions, layer.digest)
+        return self._origins.registry(parse_reference(layer.source), sessions)
+
+    async def _counted(self, chunks: AsyncIterator[bytes], layer: Layer, report: Reporter) -> AsyncIterator[bytes]:
+        done, told = 0, 0
+        async for chunk in chunks:
+            done += len(chunk)
+            if done - told > layer.size // 50:
+                told = done
+                report.status(str(layer.digest), current=done, total=layer.size)
+            yield chunk
