@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from shared.session.upload import pull_upload
-
 from services.executor.core.http_keys import cache_key, file_name, parse_http_time, url_key
 from services.executor.core.image_keys import source_key
 from services.executor.core.source_ids import HttpSource, Source
 from services.executor.ports import Reporter, SnapshotStore
-from services.executor.threads import Threads
 from shared.blobs.ports import Blobs
+from shared.blobs.threads import Pool
 from shared.bus.ports import KeyValue
 from shared.errors import BuildFailed, NotFound, Unavailable
 from shared.model import Digest, Ref, is_digest
 from shared.registry.client import HttpPool
 from shared.session.ports import SessionLinks
 from shared.session.secrets import get_secret
+from shared.session.upload import pull_upload
 from shared.wire.messages import ResolveSource, RunOp, SourceResolved
 
 SESSION_HOST = "buildkit-session"
@@ -43,7 +42,7 @@ class HttpDriver:
     """`remembered` is a bucket for ETags (kept by the executor's index)."""
 
     def __init__(
-        self, *, pool: HttpPool, blobs: Blobs, links: SessionLinks, store: SnapshotStore, threads: Threads, remembered: KeyValue, home: str
+        self, *, pool: HttpPool, blobs: Blobs, links: SessionLinks, store: SnapshotStore, threads: Pool, remembered: KeyValue, home: str
     ) -> None:
         self._pool, self._blobs, self._links, self._store = pool, blobs, links, store
         self._threads, self._remembered, self._home = threads, remembered, home
@@ -73,11 +72,11 @@ class HttpDriver:
             fetched = await self._fetch(source, request.scope.sessions, report)
         else:
             fetched = Fetched(digest=known.http_checksum, filename=known.http_filename, last_modified=known.http_last_modified)
-        snapshot = await self._threads.run(
-            lambda: self._store.prepare(None, description=f"http url {_redacted(source.url)}", lease=request.scope.lease)
+        snapshot = await self._threads.do(
+            self._store.prepare, None, description=f"http url {_redacted(source.url)}", lease=request.scope.lease
         )
         await self._write(snapshot.id, source, fetched)
-        done = await self._threads.run(lambda: self._store.commit(snapshot.id))
+        done = await self._threads.do(self._store.commit, snapshot.id)
         return Ref(id=done.id, home=self._home)
 
     async def _write(self, id: str, source: HttpSource, fetched: Fetched) -> None:
@@ -87,7 +86,7 @@ class HttpDriver:
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
                 with os.fdopen(descriptor, "wb") as file:
                     async for chunk in reader.chunks():
-                        await self._threads.run(lambda chunk=chunk: file.write(chunk))
+                        await self._threads.do(file.write, chunk)
                 os.chown(path, source.uid, source.gid)
                 os.chmod(path, source.perm or 0o600)
                 moment = fetched.last_modified * 1_000_000_000
