@@ -21,7 +21,7 @@ class Tree:
 
     def __init__(self) -> None:
         self._bytes = io.BytesIO()
-        self._tar = tarfile.open(fileobj=self._bytes, mode="w", format=tarfile.PAX_FORMAT)
+        self._tar = tarfile.open(fileobj=self._bytes, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - closed by done()
 
     def folder(self, path: str, mode: int = 0o755) -> "Tree":
         return self._add(path, tarfile.DIRTYPE, mode)

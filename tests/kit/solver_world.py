@@ -282,7 +282,11 @@ class World:
                 if op.nested is not None:
                     return self._nest(call, effect.vertex, op.nested)
                 total = op.value + sum(effect.inputs)
-                answer = Failed(call=call, error=RuntimeError(op.run_error)) if op.run_error else Answered(call=call, value=(total,) * op.outputs)
+                answer = (
+                    Failed(call=call, error=RuntimeError(op.run_error))
+                    if op.run_error
+                    else Answered(call=call, value=(total,) * op.outputs)
+                )
         self.send(answer)
 
     def _nest(self, call: int, vertex: Vertex, output: Output) -> None:
