@@ -1,0 +1,1 @@
+"""Services together in one process, on the memory bus."""
