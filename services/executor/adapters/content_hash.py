@@ -13,11 +13,10 @@ from services.executor.adapters.content_hash_select import checksum, join_digest
 from services.executor.adapters.content_hash_store import dump_tree, load_tree
 from services.executor.adapters.content_hash_tree import Tree, clean, scanned_tree
 from services.executor.core.selection import Selection
-from services.executor.ports import Mounted
 from shared.errors import NotFound
 from shared.model import Digest, require_safe_id
 
-Mount = Callable[[], AbstractContextManager[Mounted]]
+Mount = Callable[[], AbstractContextManager[str]]
 
 
 class ContentHashes:
@@ -82,7 +81,7 @@ class ContentHashes:
 
             def root() -> str:
                 if not mounted:
-                    mounted.append(stack.enter_context(mount()).path.rstrip("/"))
+                    mounted.append(stack.enter_context(mount()).rstrip("/"))
                 return mounted[0]
 
             entry.tree.root = root

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,6 @@ from services.executor.core.selection import Selection
 from shared.errors import NotFound
 
 
-@dataclass
-class _At:
-    path: str
-
-
 class _Counted:
     """A mount that counts its uses."""
 
@@ -27,9 +21,9 @@ class _Counted:
         self.count = 0
 
     @contextlib.contextmanager
-    def __call__(self) -> Iterator[_At]:
+    def __call__(self) -> Iterator[str]:
         self.count += 1
-        yield _At(str(self.path))
+        yield str(self.path)
 
 
 @pytest.fixture
