@@ -213,12 +213,18 @@ class World:
     def run(self, limit: int = 100_000) -> None:
         """Answer open calls until none is left."""
         for _ in range(limit):
-            if not self.open:
+            if not self.step():
                 return
-            calls = list(self.open)
-            call = calls[self._choose(len(calls))]
-            self._answer(call, self.open.pop(call))
         raise AssertionError("the scheduler never comes to rest")
+
+    def step(self) -> bool:
+        """Answer one open call; False when there is none."""
+        if not self.open:
+            return False
+        calls = list(self.open)
+        call = calls[self._choose(len(calls))]
+        self._answer(call, self.open.pop(call))
+        return True
 
     def _take(self, effect: Effect) -> None:
         match effect:

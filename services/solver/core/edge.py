@@ -152,7 +152,7 @@ class Edge:
 
     def _look_up_root(self, cache_map: CacheMap) -> Thinking:
         key = root_key(cache_map.digest, self.output.index)
-        reply = yield FetchRecords(key_id=key.id)
+        reply = yield FetchRecords(key_id=key.id, digest=key.digest, output=key.output)
         assert isinstance(reply, RecordsFound)
         if reply.exists:
             self._add_key(key, reply.records)

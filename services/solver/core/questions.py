@@ -25,9 +25,11 @@ class QueryLinks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchRecords:
-    """Which results does the key `key_id` have? Answer: RecordsFound."""
+    """Which results does the key `key_id` have? For a root key with its `digest` and `output`. Answer: RecordsFound."""
 
     key_id: str
+    digest: Digest = ""
+    output: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,231 @@
+"""Executors over the bus: who is there, who gets a piece of work, and what happens when one falls silent."""
+
+import platform as host
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from services.solver.core.graph import LlbOp
+from services.solver.core.vertex import ContentSelector, Digest
+from services.solver.ports import Heard
+from shared.bus.calls import Calls
+from shared.bus.ports import Bus, Entry
+from shared.errors import CallLost, InvalidInput, RefLost
+from shared.llb import Resources
+from shared.model import Digest as ContentDigest
+from shared.model import Platform, Ref
+from shared.pb import ops_pb2 as pb
+from shared.telemetry import Log
+from shared.wire import subjects
+from shared.wire.codec import Codec
+from shared.wire.messages import (
+    ContentHash,
+    ContentHashed,
+    ExecutorInfo,
+    FileData,
+    FileStats,
+    HashSelector,
+    OpDone,
+    ReadRefDir,
+    ReadRefFile,
+    ResolveSource,
+    RunOp,
+    Scope,
+    SourceResolved,
+    StatRefFile,
+    TaskProgress,
+    Worker,
+)
+
+ATTEMPTS = 4
+HOME_WITHIN = 10.0  # seconds for an executor that holds the inputs to take a call
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+
+
+class ExecutorFleet:
+    """The executors that are alive, as they say themselves in the KV bucket."""
+
+    def __init__(self, bus: Bus, log: Log) -> None:
+        self._bus = bus
+        self._log = log
+        self._codec = Codec((ExecutorInfo,))
+        self._alive: dict[str, ExecutorInfo] = {}
+
+    async def watch(self) -> None:
+        """Keep up to date, until cancelled."""
+        bucket = await self._bus.bucket(subjects.KV_EXECUTORS, ttl=5.0)
+        async with bucket.watch() as changes:
+            async for key, entry in changes:
+                self._take(key, entry)
+
+    def _take(self, key: str, entry: Entry | None) -> None:
+        if entry is None:
+            self._alive.pop(key, None)
+            return
+        try:
+            info = self._codec.decode(entry.value).body
+        except InvalidInput as error:
+            self._log.warning("an executor's record can't be read", executor=key, error=str(error))
+            return
+        if isinstance(info, ExecutorInfo) and info.id == key:
+            self._alive[key] = info
+
+    def workers(self) -> tuple[Worker, ...]:
+        """By id, so that the default one stays the same."""
+        infos = sorted(self._alive.values(), key=lambda info: info.id)
+        return tuple(Worker(id=info.id, labels=info.labels, platforms=info.platforms) for info in infos)
+
+    def default_platform(self) -> Platform:
+        """The native platform of the first executor, or of this machine while there is none."""
+        for worker in self.workers():
+            if worker.platforms:
+                return worker.platforms[0].normalized()
+        machine = host.machine().lower()
+        return Platform(os="linux", architecture=_ARCHITECTURES.get(machine, machine)).normalized()
+
+    def is_alive(self, executor: str) -> bool:
+        """True while it renews its record."""
+        return executor in self._alive
+
+    def queue_for(self, wanted: Platform, *, runs_code: bool) -> str:
+        """The work queue for this platform; the native one when no code runs, or nobody offers it (then the op fails there, clearly)."""
+        native = self.default_platform()
+        offered = {p.normalized() for info in self._alive.values() for p in info.platforms}
+        return subjects.exec_queue(wanted if runs_code and wanted in offered else native)
+
+
+class ExecutorWork:
+    """Work and Files over calls. A call that is lost is tried again, elsewhere if its executor is gone."""
+
+    def __init__(self, calls: Calls, fleet: ExecutorFleet, log: Log) -> None:
+        self._calls = calls
+        self._fleet = fleet
+        self._log = log
+
+    async def resolve(self, request: ResolveSource, heard: Heard) -> SourceResolved:
+        """Any executor."""
+        answer = await self._retry(lambda _: self._calls.call(subjects.EXECUTOR, request, on_progress=_relay(heard)))
+        assert isinstance(answer, SourceResolved)
+        return answer
+
+    async def run(
+        self,
+        vertex: Digest,
+        name: str,
+        op: LlbOp,
+        inputs: Sequence[Ref | None],
+        resolved: SourceResolved | None,
+        scope: Scope,
+        heard: Heard,
+    ) -> tuple[Ref | None, ...]:
+        """At home of the largest input that has one, else from the queue of the platform."""
+
+        async def attempt(number: int) -> Any:
+            request = RunOp(
+                vertex=ContentDigest(vertex),
+                attempt=number,
+                op=op.data,
+                platform=op.platform,
+                inputs=tuple(inputs),
+                scope=scope,
+                name=name,
+                resources=_resources(op.resources),
+                prune_mounts=op.prune_mounts,
+                resolved=resolved,
+            )
+            home = self._home(inputs, resolved)
+            if home:
+                return await self._calls.call(subjects.executor_call(home), request, on_progress=_relay(heard), within=HOME_WITHIN)
+            queue = self._fleet.queue_for(op.platform, runs_code=not op.is_source)
+            return await self._calls.run(queue, request, on_progress=_relay(heard))
+
+        answer = await self._retry(attempt)
+        assert isinstance(answer, OpDone)
+        return answer.outputs
+
+    def _home(self, inputs: Sequence[Ref | None], resolved: SourceResolved | None) -> str:
+        """Where most of the input is. A home that is gone doesn't count: the layers may be had elsewhere, or the ref is lost."""
+        sizes: dict[str, int] = {}
+        for ref in inputs:
+            if ref is not None and ref.home and self._fleet.is_alive(ref.home):
+                sizes[ref.home] = sizes.get(ref.home, 0) + max(ref.size, 1)
+        if resolved is not None and resolved.executor and self._fleet.is_alive(resolved.executor):
+            sizes[resolved.executor] = sizes.get(resolved.executor, 0) + 1
+        return max(sizes, key=lambda home: sizes[home], default="")
+
+    async def hash_content(self, ref: Ref | None, selectors: Sequence[ContentSelector], scope: Scope, heard: Heard) -> Digest:
+        """At home of the ref, or anywhere."""
+        wanted = tuple(
+            HashSelector(
+                path=s.path,
+                wildcard=s.wildcard,
+                follow_links=s.follow_links,
+                include_patterns=s.include,
+                exclude_patterns=s.exclude,
+                required_paths=s.required,
+            )
+            for s in selectors
+        )
+        answer = await self._at_home(ref, ContentHash(ref=ref, selectors=wanted, scope=scope), heard)
+        assert isinstance(answer, ContentHashed)
+        return answer.digest
+
+    async def read(self, ref: Ref, path: str, scope: Scope, *, offset: int = 0, length: int = 0) -> FileData:
+        """The bytes of a file."""
+        answer = await self._at_home(ref, ReadRefFile(ref=ref, path=path, scope=scope, offset=offset, length=length))
+        assert isinstance(answer, FileData)
+        return answer
+
+    async def read_dir(self, ref: Ref, path: str, scope: Scope, *, include: str = "") -> FileStats:
+        """Direct children, by name."""
+        answer = await self._at_home(ref, ReadRefDir(ref=ref, path=path, scope=scope, include_pattern=include))
+        assert isinstance(answer, FileStats)
+        return answer
+
+    async def stat(self, ref: Ref, path: str, scope: Scope) -> FileStats:
+        """One entry."""
+        answer = await self._at_home(ref, StatRefFile(ref=ref, path=path, scope=scope))
+        assert isinstance(answer, FileStats)
+        return answer
+
+    async def _at_home(self, ref: Ref | None, request: Any, heard: Heard | None = None) -> Any:
+        async def attempt(_: int) -> Any:
+            progress = _relay(heard) if heard is not None else None
+            if ref is not None and ref.home:
+                if self._fleet.is_alive(ref.home):
+                    return await self._calls.call(subjects.executor_call(ref.home), request, on_progress=progress, within=HOME_WITHIN)
+                if not ref.layers:
+                    raise RefLost(ref.id)
+            return await self._calls.call(subjects.EXECUTOR, request, on_progress=progress)
+
+        return await self._retry(attempt)
+
+    async def _retry(self, attempt: Callable[[int], Awaitable[Any]]) -> Any:
+        for number in range(1, ATTEMPTS):
+            try:
+                return await attempt(number)
+            except CallLost as error:
+                self._log.warning("an executor fell silent; trying again", attempt=number, error=str(error))
+        return await attempt(ATTEMPTS)
+
+
+def _relay(heard: Heard) -> Callable[[Any], None]:
+    def take(message: Any) -> None:
+        if isinstance(message, TaskProgress):
+            heard(message.statuses, message.logs)
+
+    return take
+
+
+def _resources(limits: Resources | None) -> bytes:
+    if limits is None:
+        return b""
+    message = pb.LinuxResources(
+        memory=limits.memory,
+        memorySwap=limits.memory_swap,
+        cpuShares=limits.cpu_shares,
+        cpuPeriod=limits.cpu_period,
+        cpuQuota=limits.cpu_quota,
+        cpusetCpus=limits.cpuset_cpus,
+        cpusetMems=limits.cpuset_mems,
+    )
+    return bytes(message.SerializeToString(deterministic=True))

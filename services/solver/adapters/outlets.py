@@ -1,0 +1,118 @@
+"""Frontends, exporters, the event log and leases over the bus."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from services.solver.core.vertex import Digest
+from services.solver.ports import ExportScope, Heard
+from shared.bus.calls import Calls
+from shared.bus.ports import Bus
+from shared.errors import BuildmeshError
+from shared.model import Digest as ContentDigest
+from shared.telemetry import Log
+from shared.wire import subjects
+from shared.wire.codec import Codec
+from shared.wire.messages import (
+    BridgeResult,
+    BuildEvents,
+    CheckExport,
+    ExportChecked,
+    ExportDone,
+    ExportResult,
+    FinalizeExport,
+    LeaseReleased,
+    LeaseRenew,
+    RunExport,
+    RunFrontend,
+    TaskProgress,
+    TypedAttrs,
+)
+
+
+class FrontendCalls:
+    """Frontends over calls."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def run(self, request: RunFrontend) -> BridgeResult:
+        """Its result; the refs in it are the build's."""
+        answer = await self._calls.call(subjects.FRONTEND, request)
+        assert isinstance(answer, BridgeResult)
+        return answer
+
+
+class ExporterCalls:
+    """Exports over calls."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def check(self, exporter: TypedAttrs) -> str:
+        """The name of the exporter's vertex."""
+        answer = await self._calls.call(subjects.EXPORTER, CheckExport(exporter=exporter))
+        assert isinstance(answer, ExportChecked)
+        return answer.name
+
+    async def export(
+        self, exporter: TypedAttrs, index: int, vertex: Digest, result: ExportResult, where: ExportScope, heard: Heard
+    ) -> ExportDone:
+        """One output."""
+        request = RunExport(
+            exporter=exporter,
+            index=index,
+            vertex=ContentDigest(vertex),
+            result=result,
+            platform=where.platform,
+            session=where.session,
+            scope=where.scope,
+            compatibility_version=where.compatibility_version,
+        )
+        answer = await self._calls.call(subjects.EXPORTER, request, on_progress=_relay(heard))
+        assert isinstance(answer, ExportDone)
+        return answer
+
+    async def finalize(self, order: bytes, vertex: Digest, where: ExportScope, heard: Heard) -> None:
+        """Push."""
+        request = FinalizeExport(finalize=order, vertex=ContentDigest(vertex), session=where.session, scope=where.scope)
+        await self._calls.call(subjects.EXPORTER, request, on_progress=_relay(heard))
+
+
+def _relay(heard: Heard) -> Callable[[Any], None]:
+    def take(message: Any) -> None:
+        if isinstance(message, TaskProgress):
+            heard(message.statuses, message.logs)
+
+    return take
+
+
+class BusJournal:
+    """The event log of builds."""
+
+    def __init__(self, bus: Bus, log: Log) -> None:
+        self._bus = bus
+        self._log = log
+        self._codec = Codec()
+
+    async def append(self, build: str, events: BuildEvents) -> None:
+        """Publish; a bus that is away costs the progress, not the build."""
+        try:
+            await self._bus.append(subjects.build_events(build), self._codec.encode(events))
+        except BuildmeshError as error:
+            self._log.warning("progress of a build is lost", build=build, error=str(error))
+
+
+class BusLeases:
+    """Leases by broadcast."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._codec = Codec()
+
+    async def renew(self, leases: Sequence[str]) -> None:
+        """These builds still run."""
+        await self._bus.publish(subjects.LEASES, self._codec.encode(LeaseRenew(leases=tuple(leases))))
+
+    async def release(self, lease: str) -> None:
+        """This build ended."""
+        await self._bus.publish(subjects.LEASES, self._codec.encode(LeaseReleased(lease=lease)))

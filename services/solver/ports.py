@@ -1,0 +1,144 @@
+"""What the solver asks of the world, in its own words. Answers are values of shared.model and shared.wire; errors are shared.errors."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from services.solver.core.cache_key import CacheKey
+from services.solver.core.graph import LlbOp
+from services.solver.core.questions import Question, Reply
+from services.solver.core.vertex import ContentSelector, Digest
+from shared.model import LogChunk, Platform, Ref, Status
+from shared.wire.messages import (
+    BridgeResult,
+    BuildEvents,
+    ExportDone,
+    ExportResult,
+    FileData,
+    FileStats,
+    ResolveSource,
+    RunFrontend,
+    Scope,
+    SourceResolved,
+    TypedAttrs,
+    Worker,
+)
+
+Heard = Callable[[Sequence[Status], Sequence[LogChunk]], None]
+
+
+class CacheIndex(Protocol):
+    """The cache index of the fleet. It never fails: what can't be asked is a miss, what can't be stored is forgotten."""
+
+    async def ask(self, question: Question) -> Reply: ...
+
+    async def save(self, vertex: Digest, keys: Sequence[CacheKey], ref: Ref | None) -> tuple[str, ...]:
+        """Store under each key, linking it from its inputs; the ids of the keys, in order. Idempotent."""
+        ...
+
+    async def drop(self, ref_ids: Sequence[str]) -> None:
+        """These refs are gone: forget every record of them. Idempotent."""
+        ...
+
+
+class Work(Protocol):
+    """Executors. All calls may raise RefLost naming one of the refs given; lost calls are repeated inside."""
+
+    async def resolve(self, request: ResolveSource, heard: Heard) -> SourceResolved:
+        """What a source is now."""
+        ...
+
+    async def run(
+        self,
+        vertex: Digest,
+        name: str,
+        op: LlbOp,
+        inputs: Sequence[Ref | None],
+        resolved: SourceResolved | None,
+        scope: Scope,
+        heard: Heard,
+    ) -> tuple[Ref | None, ...]:
+        """Run an op where its inputs are, or anywhere; its outputs."""
+        ...
+
+    async def hash_content(self, ref: Ref | None, selectors: Sequence[ContentSelector], scope: Scope, heard: Heard) -> Digest:
+        """The digest of the selected content."""
+        ...
+
+
+class Files(Protocol):
+    """Reading single files of results."""
+
+    async def read(self, ref: Ref, path: str, scope: Scope, *, offset: int = 0, length: int = 0) -> FileData: ...
+
+    async def read_dir(self, ref: Ref, path: str, scope: Scope, *, include: str = "") -> FileStats: ...
+
+    async def stat(self, ref: Ref, path: str, scope: Scope) -> FileStats: ...
+
+
+class Fleet(Protocol):
+    """Which executors there are."""
+
+    def workers(self) -> tuple[Worker, ...]:
+        """As frontends see them; the first is the default."""
+        ...
+
+    def default_platform(self) -> Platform:
+        """Of ops and exports that name none."""
+        ...
+
+
+class Frontends(Protocol):
+    """The built-in frontends."""
+
+    async def run(self, request: RunFrontend) -> BridgeResult: ...
+
+
+class Exports(Protocol):
+    """The exporters."""
+
+    async def check(self, exporter: TypedAttrs) -> str:
+        """The name of its progress vertex. Raises for unknown types and bad attributes."""
+        ...
+
+    async def export(
+        self, exporter: TypedAttrs, index: int, vertex: Digest, result: ExportResult, where: "ExportScope", heard: Heard
+    ) -> ExportDone: ...
+
+    async def finalize(self, order: bytes, vertex: Digest, where: "ExportScope", heard: Heard) -> None:
+        """The second half (push) of an export."""
+        ...
+
+
+class ExportScope(Protocol):
+    """On whose behalf an export runs."""
+
+    @property
+    def session(self) -> str: ...
+
+    @property
+    def scope(self) -> Scope: ...
+
+    @property
+    def platform(self) -> Platform: ...
+
+    @property
+    def compatibility_version(self) -> int: ...
+
+
+class Journal(Protocol):
+    """The event log of a build."""
+
+    async def append(self, build: str, events: BuildEvents) -> None:
+        """Publish a batch; what can't be published is lost, the build goes on."""
+        ...
+
+
+class Leases(Protocol):
+    """Keeps what builds use from being removed."""
+
+    async def renew(self, leases: Sequence[str]) -> None: ...
+
+    async def release(self, lease: str) -> None: ...
+
+
+Definitions = Mapping[str, bytes]

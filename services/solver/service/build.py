@@ -1,0 +1,295 @@
+"""One running build: the three request shapes, sub-solves, and what the bridge may ask of it (control/control.go, llbsolver/solver.go)."""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from services.solver.core.graph import LoadRules, load_graph
+from services.solver.ports import Files, Fleet, Frontends, Work
+from services.solver.service.engine import Engine, Job, scope_for
+from services.solver.service.progress import Stream
+from services.solver.service.results import Handle, Handles
+from shared.errors import BuildFailed, BuildmeshError, InvalidInput, NotFound
+from shared.llb import Op, decode_definition, decode_source_op, encode_op
+from shared.model import Digest, Platform, Warn, format_platform
+from shared.wire import subjects
+from shared.wire.failure import from_failure
+from shared.wire.messages import (
+    Attestation,
+    BridgeDefinitions,
+    BridgeRef,
+    BridgeResolveSource,
+    BridgeResult,
+    BridgeReturn,
+    BridgeSolve,
+    BridgeWarn,
+    ResolveSource,
+    RunFrontend,
+    Scope,
+    SolveBuild,
+    SourceMeta,
+    SourceResolved,
+)
+
+FRONTENDS = ("dockerfile.v0", "gateway.v0")
+NESTING = 32  # frontends that run frontends that run …
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What all builds of a process share."""
+
+    engine: Engine
+    work: Work
+    files: Files
+    fleet: Fleet
+    frontends: Frontends
+
+
+class RunningBuild:
+    """State of one build from its claim to its answer."""
+
+    def __init__(self, request: SolveBuild, entitlements: tuple[str, ...], world: World, stream: Stream) -> None:
+        self.request = _with_builtin_dockerfile(request)
+        self.ref = request.ref
+        self.stream = stream
+        self.handles = Handles()
+        self.job = Job(id=request.ref, session=request.session, entitlements=entitlements, identity=request.identity)
+        self._world = world
+        self._returned: asyncio.Future[BridgeResult] = asyncio.get_running_loop().create_future()
+        self._resolved: dict[tuple[object, ...], asyncio.Future[SourceMeta]] = {}
+        self._depth = 0
+
+    @property
+    def engine(self) -> Engine:
+        """Where vertices are solved."""
+        return self._world.engine
+
+    @property
+    def files(self) -> Files:
+        """How files of results are read."""
+        return self._world.files
+
+    @property
+    def scope(self) -> Scope:
+        """On behalf of this build alone."""
+        return scope_for([self.job])
+
+    @property
+    def default_platform(self) -> Platform:
+        """Of ops and exports that name none."""
+        return self._world.fleet.default_platform()
+
+    async def result(self) -> BridgeResult:
+        """What the request asks for; refs may still be lazy."""
+        request = self.request
+        if request.definition or request.frontend:
+            return await self.solve(
+                BridgeSolve(
+                    definition=request.definition,
+                    frontend=request.frontend,
+                    frontend_opts=request.frontend_opts,
+                    frontend_inputs=request.frontend_inputs,
+                    cache_imports=request.cache_imports,
+                )
+            )
+        return await self._returned
+
+    # --- what the bridge asks
+
+    async def solve(self, request: BridgeSolve) -> BridgeResult:
+        """A sub-solve; lazy unless `evaluate`."""
+        if request.definition and request.frontend:
+            raise InvalidInput("cannot solve with both Definition and Frontend specified")
+        if request.frontend:
+            result = await self._run_frontend(request)
+        elif request.definition:
+            result = BridgeResult(ref=self._load(request.definition))
+        else:
+            result = BridgeResult()
+        if request.evaluate:
+            await self.evaluate(result)
+        return result
+
+    def _load(self, raw: bytes) -> BridgeRef:
+        try:
+            definition = decode_definition(raw)
+            rules = LoadRules(default_platform=self.default_platform, entitlements=self.job.entitlements)
+            output = load_graph(definition, rules)
+        except BuildmeshError as error:
+            raise error.prefixed("failed to load LLB") from None
+        handle = self.handles.add(Handle(self.engine, self.ref, raw, definition, output))
+        return BridgeRef(id=handle.id, definition=raw)
+
+    async def _run_frontend(self, request: BridgeSolve) -> BridgeResult:
+        if request.frontend not in FRONTENDS:
+            raise BuildFailed(f"invalid frontend: {request.frontend[:100]}")
+        if self._depth >= NESTING:
+            raise BuildFailed(f"frontends nested deeper than {NESTING}")
+        self._depth += 1
+        try:
+            result = await self._world.frontends.run(
+                RunFrontend(
+                    build=self.ref,
+                    bridge=subjects.build_bridge(self.ref),
+                    frontend=request.frontend,
+                    opts=request.frontend_opts,
+                    inputs=request.frontend_inputs,
+                    session=self.job.session,
+                    workers=self._world.fleet.workers(),
+                )
+            )
+        finally:
+            self._depth -= 1
+        return self.checked(result)
+
+    def checked(self, result: BridgeResult) -> BridgeResult:
+        """The result, when all its refs are this build's."""
+        for ref in all_refs(result):
+            if ref.id:
+                try:
+                    self.handles.get(ref.id)
+                except NotFound:
+                    raise NotFound(f"return reference {ref.id[:100]} not found") from None
+        return result
+
+    async def evaluate(self, result: BridgeResult) -> None:
+        """Solve every ref of the result, in parallel; the first error ends the others."""
+        handles = [self.handles.get(ref.id) for ref in all_refs(result) if ref.id]
+        await _all_refs_of(handles)
+
+    async def evaluate_ref(self, id: str) -> None:
+        """Solve one ref."""
+        if id:
+            await self.handles.get(id).ref()
+
+    def inputs(self) -> BridgeDefinitions:
+        """The frontend inputs of the request."""
+        return BridgeDefinitions(definitions=dict(self.request.frontend_inputs))
+
+    def warn(self, warning: BridgeWarn) -> None:
+        """Show a warning of a frontend."""
+        self.stream.put(
+            Warn(
+                vertex=Digest(warning.digest),
+                level=warning.level or 1,
+                short=warning.short,
+                detail=warning.detail,
+                url=warning.url,
+                info=warning.info,
+                ranges=warning.ranges,
+            )
+        )
+
+    def give(self, answer: BridgeReturn) -> None:
+        """The client's last word. Raises BuildFailed for a second one, NotFound for refs that are not this build's."""
+        if self._returned.done():
+            raise BuildFailed("gateway result is already set")
+        if answer.failure is not None:
+            self._returned.set_exception(from_failure(answer.failure))
+        else:
+            self._returned.set_result(self.checked(answer.result or BridgeResult()))
+
+    async def resolve_source(self, request: BridgeResolveSource) -> SourceMeta:
+        """Resolve a source, once per build for equal questions."""
+        key = (
+            request.source,
+            request.platform,
+            request.resolve_mode,
+            request.no_config,
+            request.return_object,
+            request.session,
+            request.store,
+        )
+        if (known := self._resolved.get(key)) is not None:
+            return await asyncio.shield(known)
+        answer: asyncio.Future[SourceMeta] = asyncio.get_running_loop().create_future()
+        self._resolved[key] = answer
+        try:
+            meta = await self._resolve_source(request)
+        except BaseException as error:
+            del self._resolved[key]
+            failed = error if isinstance(error, BuildmeshError) else NotFound("the question was given up")
+            answer.set_exception(failed)
+            answer.exception()  # nobody else may be waiting
+            raise
+        answer.set_result(meta)
+        return meta
+
+    async def _resolve_source(self, request: BridgeResolveSource) -> SourceMeta:
+        source = decode_source_op(request.source)
+        if request.session or request.store:
+            extra = {"oci.session": request.session, "oci.store": request.store}
+            source = replace(source, attrs={**source.attrs, **{k: v for k, v in extra.items() if v}})
+        platform = (request.platform or self.default_platform).normalized()
+        name = request.log_name or f"resolve image config for {source.identifier}"
+        vertex = Digest("sha256:" + hashlib.sha256((source.identifier + format_platform(platform, full=True)).encode()).hexdigest())
+        order = ResolveSource(
+            vertex=vertex,
+            op=encode_op(Op(kind=source, platform=platform)),
+            platform=platform,
+            scope=self.scope,
+            resolve_mode=request.resolve_mode,
+            for_meta=True,
+            no_config=request.no_config,
+            return_object=request.return_object,
+        )
+        async with self.stream.step(vertex, name):
+            return _meta(request.source, await self._world.work.resolve(order, self.stream.heard))
+
+
+async def _all_refs_of(handles: list[Handle]) -> None:
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for handle in handles:
+                tasks.create_task(_discard(handle))
+    except* BuildmeshError as group:
+        raise _first(group) from None
+
+
+async def _discard(handle: Handle) -> None:
+    await handle.ref()
+
+
+def _first(group: BaseExceptionGroup[BuildmeshError]) -> BuildmeshError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, BuildmeshError)
+    return error
+
+
+def all_refs(result: BridgeResult) -> list[BridgeRef]:
+    """Every ref of a result, attestations included."""
+    refs = [result.ref] if result.ref is not None else []
+    refs.extend(result.refs.values())
+    attestations: Mapping[str, tuple[Attestation, ...]] = result.attestations
+    refs.extend(a.ref for group in attestations.values() for a in group if a.ref is not None)
+    return refs
+
+
+def _with_builtin_dockerfile(request: SolveBuild) -> SolveBuild:
+    """`gateway.v0` with source `dockerfile.v0` means the built-in one, unless a named context takes that name."""
+    opts = dict(request.frontend_opts)
+    named = any(k == "context:dockerfile.v0" or k.startswith("context:dockerfile.v0::") for k in opts)
+    if request.frontend != "gateway.v0" or opts.get("source") != "dockerfile.v0" or named:
+        return request
+    del opts["source"]
+    return replace(request, frontend="dockerfile.v0", frontend_opts=opts)
+
+
+def _meta(source: bytes, resolved: SourceResolved) -> SourceMeta:
+    return SourceMeta(
+        source=source,
+        image_digest=resolved.image_digest,
+        image_config=resolved.image_config,
+        git_checksum=resolved.git_checksum,
+        git_ref=resolved.git_ref,
+        git_commit_checksum=resolved.git_commit_checksum,
+        git_commit_object=resolved.git_commit_object,
+        git_tag_object=resolved.git_tag_object,
+        http_checksum=resolved.http_checksum,
+        http_filename=resolved.http_filename,
+        http_last_modified=resolved.http_last_modified,
+    )

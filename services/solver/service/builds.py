@@ -1,0 +1,134 @@
+"""Takes builds from the queue and answers each: claim, check, solve, export, let go."""
+
+import asyncio
+from collections.abc import Callable
+
+from services.solver.config import SolverConfig
+from services.solver.core.entitlements import grant
+from services.solver.ports import Exports, Fleet, Journal, Leases
+from services.solver.service.bridge import Bridge
+from services.solver.service.build import RunningBuild, World
+from services.solver.service.exports import Exporting, checked_outputs, descriptors
+from services.solver.service.progress import Hub, Stream
+from shared.bus.calls import Calls, Served
+from shared.errors import AlreadyExists, BuildFailed, BuildmeshError, Code, Internal, InvalidInput, Unsupported
+from shared.model import is_safe_id
+from shared.telemetry import Log
+from shared.wire import subjects
+from shared.wire.messages import SolveBuild, SolveDone
+
+COMPATIBILITY = (0, 10, 20, 30)
+
+
+class Builds:
+    """The builds of this process."""
+
+    def __init__(
+        self,
+        *,
+        config: SolverConfig,
+        world: World,
+        exports: Exports,
+        fleet: Fleet,
+        journal: Journal,
+        leases: Leases,
+        hub: Hub,
+        calls: Calls,
+        now: Callable[[], int],
+        log: Log,
+    ) -> None:
+        self._config = config
+        self._world = world
+        self._exports = exports
+        self._fleet = fleet
+        self._journal = journal
+        self._leases = leases
+        self._hub = hub
+        self._calls = calls
+        self._now = now
+        self._log = log
+        self._running: dict[str, RunningBuild] = {}
+
+    def running(self) -> list[str]:
+        """Refs of the builds that run now; also their leases."""
+        return list(self._running)
+
+    async def solve(self, request: SolveBuild, served: Served) -> SolveDone:
+        """Handler of SolveBuild. Whatever happens, the event log gets its end mark and the lease is released."""
+        if not is_safe_id(request.ref):
+            raise InvalidInput(f"invalid build ref: {request.ref[:100]!r}")
+        if request.ref in self._running:
+            raise AlreadyExists(f"job ID {request.ref} exists", code=Code.UNKNOWN)
+        stream = Stream(request.ref, self._journal, self._now)
+        try:
+            entitlements = grant(request.entitlements, self._config.entitlements)
+            build = self._running[request.ref] = RunningBuild(request, entitlements, self._world, stream)
+            return await self._run(build)
+        finally:
+            self._running.pop(request.ref, None)
+            self._world.engine.close_job(request.ref)
+            self._hub.close(request.ref)
+            await stream.end()
+            await self._leases.release(request.ref)
+
+    async def _run(self, build: RunningBuild) -> SolveDone:
+        self._hub.open(build.stream, build.ref)
+        self._world.engine.open_job(build.job)
+        await self._leases.renew([build.ref])
+        bridge = Bridge(build, self._fleet.workers)
+        outcome: SolveDone | BuildmeshError
+        async with asyncio.TaskGroup() as tasks:
+            pump = tasks.create_task(build.stream.pump(), name="progress")
+            subject = subjects.build_bridge(build.ref)
+            serving = tasks.create_task(self._calls.serve(subject, bridge.handlers()), name="bridge")
+            try:
+                outcome = await self._outcome(build)
+            except BuildmeshError as error:
+                outcome = error
+            except Exception as error:
+                self._log.error("a build failed in an unforeseen way", build=build.ref, error=f"{type(error).__name__}: {error}")
+                outcome = Internal(f"{type(error).__name__}: {error}")
+            pump.cancel()
+            serving.cancel()
+        if isinstance(outcome, BuildmeshError):
+            self._log.info("build failed", build=build.ref, error=outcome.message)
+            raise outcome
+        return outcome
+
+    async def _outcome(self, build: RunningBuild) -> SolveDone:
+        request = build.request
+        _check_request(request)
+        outputs = await checked_outputs(request.exporters, request.session, self._exports)
+        result = await build.result()
+        await build.evaluate(result)
+        response = await Exporting(build, self._exports).run(outputs, result)
+        cached, total, completed = build.stream.steps()
+        self._log.info("build done", build=build.ref, cached=cached, steps=total)
+        return SolveDone(
+            exporter_response=response,
+            descriptors=descriptors(response),
+            cached_steps=cached,
+            total_steps=total,
+            completed_steps=completed,
+            warnings=build.stream.warnings,
+        )
+
+
+def _check_request(request: SolveBuild) -> None:
+    """What can't be done is refused before any work."""
+    if request.compatibility_version not in COMPATIBILITY:
+        raise InvalidInput(f"unsupported compatibility version {request.compatibility_version}")
+    if request.definition and request.frontend:
+        raise InvalidInput("cannot solve with both Definition and Frontend specified")
+    for option in request.cache_exports:
+        if option.type not in ("registry", "local", "inline", "gha", "s3", "azblob"):
+            raise BuildFailed(f'unknown cache exporter: "{option.type[:100]}"')
+        raise Unsupported(f'cache export of type "{option.type}" is not supported yet')
+
+
+async def renew_leases(builds: Builds, leases: Leases, every: float) -> None:
+    """Tell executors each `every` seconds which builds run, until cancelled."""
+    while True:
+        await asyncio.sleep(every)
+        if refs := builds.running():
+            await leases.renew(refs)

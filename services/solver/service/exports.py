@@ -1,0 +1,143 @@
+"""From a result to its outputs: every exporter in parallel, then their second halves (push), then one map of answers."""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.solver.ports import Exports
+from services.solver.service.build import RunningBuild, all_refs
+from shared.errors import BuildmeshError, RefLost
+from shared.model import Digest, Platform, Ref
+from shared.wire.messages import BridgeRef, BridgeResult, ExportAttestation, ExportDone, ExportResult, Scope, TypedAttrs
+
+ATTEMPTS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """On whose behalf an export runs (ports.ExportScope)."""
+
+    session: str
+    scope: Scope
+    platform: Platform
+    compatibility_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One exporter of the request with the name of its vertex."""
+
+    index: int
+    exporter: TypedAttrs
+    name: str
+    vertex: Digest
+
+
+async def checked_outputs(exporters: Sequence[TypedAttrs], session: str, exports: Exports) -> list[Output]:
+    """Refuse bad exporters before anything runs."""
+    outputs = []
+    for index, exporter in enumerate(exporters):
+        vertex = Digest("sha256:" + hashlib.sha256(f"{session}-export-{index}".encode()).hexdigest())
+        outputs.append(Output(index=index, exporter=exporter, name=await exports.check(exporter), vertex=vertex))
+    return outputs
+
+
+class Exporting:
+    """Exports the result of one build."""
+
+    def __init__(self, build: RunningBuild, exports: Exports) -> None:
+        self._build = build
+        self._exports = exports
+        request = build.request
+        self._where = Where(
+            session=request.session,
+            scope=build.scope,
+            platform=build.default_platform,
+            compatibility_version=request.compatibility_version or 30,
+        )
+
+    async def run(self, outputs: Sequence[Output], result: BridgeResult) -> dict[str, str]:
+        """The exporter responses, merged in order (the last one wins), and what the frontend said."""
+        done = await _parallel([self._export(output, result) for output in outputs])
+        await _parallel([self._finalize(output, first) for output, first in zip(outputs, done, strict=True) if first.finalize])
+        response: dict[str, str] = {}
+        for first in done:
+            response |= first.response
+        said = {k: v.decode("utf-8", "replace") for k, v in result.metadata.items() if k.startswith("frontend.")}
+        return response | said
+
+    async def _export(self, output: Output, result: BridgeResult) -> ExportDone:
+        async with self._build.stream.step(output.vertex, output.name):
+            for attempt in range(1, ATTEMPTS + 1):
+                resolved = await self._resolve(result)
+                try:
+                    return await self._exports.export(
+                        output.exporter, output.index, output.vertex, resolved, self._where, self._build.stream.heard
+                    )
+                except RefLost as error:
+                    if attempt == ATTEMPTS:
+                        raise
+                    await self._lost(result, error.ref_id)
+            raise AssertionError("unreachable")
+
+    async def _finalize(self, output: Output, first: ExportDone) -> ExportDone:
+        async with self._build.stream.step(output.vertex, output.name):
+            await self._exports.finalize(first.finalize, output.vertex, self._where, self._build.stream.heard)
+        return first
+
+    async def _lost(self, result: BridgeResult, ref_id: str) -> None:
+        """Drop the handle whose result is lost; when an ancestor is, we can't tell which, so all of them."""
+        handles = [self._build.handles.get(ref.id) for ref in all_refs(result) if ref.id]
+        hit = [h for h in handles if h.built is not None and h.built.ref is not None and h.built.ref.id == ref_id]
+        for handle in hit or handles:
+            await handle.lost(ref_id)
+
+    async def _resolve(self, result: BridgeResult) -> ExportResult:
+        attestations = {key: tuple([await self._attestation(a) for a in group]) for key, group in result.attestations.items()}
+        return ExportResult(
+            ref=await self._ref(result.ref),
+            is_map=bool(result.refs),
+            refs={key: await self._ref(ref) for key, ref in result.refs.items()},
+            metadata=result.metadata,
+            attestations=attestations,
+        )
+
+    async def _attestation(self, a: object) -> ExportAttestation:
+        from shared.wire.messages import Attestation
+
+        assert isinstance(a, Attestation)
+        return ExportAttestation(
+            kind=a.kind,
+            path=a.path,
+            ref=await self._ref(a.ref),
+            metadata=a.metadata,
+            predicate_type=a.predicate_type,
+            subjects=a.subjects,
+        )
+
+    async def _ref(self, ref: BridgeRef | None) -> Ref | None:
+        return None if ref is None or not ref.id else await self._build.handles.get(ref.id).ref()
+
+
+def descriptors(response: dict[str, str]) -> dict[str, tuple[bytes, ...]]:
+    """The root descriptor of the result as history shows it."""
+    try:
+        descriptor = base64.b64decode(response.get("containerimage.descriptor", ""), validate=True)
+    except (ValueError, binascii.Error):
+        return {}
+    return {"": (descriptor,)} if descriptor else {}
+
+
+async def _parallel(jobs: list) -> list[ExportDone]:  # type: ignore[type-arg]
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(job) for job in jobs]
+    except* BuildmeshError as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+    return [task.result() for task in running]

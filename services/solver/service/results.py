@@ -1,0 +1,90 @@
+"""Handles of results: lazy, valid within one build, named by ids that nobody can guess."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from services.solver.core.vertex import Output
+from services.solver.service.engine import Built, Engine
+from shared.errors import BuildmeshError, NotFound, RefLost, source_detail
+from shared.llb import Definition
+from shared.model import Ref, SourceInfo
+from shared.run import new_id
+
+T = TypeVar("T")
+ATTEMPTS = 6
+
+
+class Handle:
+    """One result that may not exist yet. `output` None = scratch."""
+
+    def __init__(self, engine: Engine, job: str, raw: bytes, definition: Definition, output: Output | None) -> None:
+        self.id = new_id() if output is not None else ""
+        self.raw = raw
+        self._engine = engine
+        self._job = job
+        self._definition = definition
+        self._output = output
+        self._built: Built | None = None
+
+    async def ref(self) -> Ref | None:
+        """The result, solved on first use. Errors carry the lines of the definition's source that they belong to."""
+        if self._output is None:
+            return None
+        if self._built is None:
+            try:
+                self._built = await self._engine.build(self._output, job=self._job)
+            except BuildmeshError as error:
+                raise with_sources(error, self._definition) from None
+        return self._built.ref
+
+    @property
+    def built(self) -> Built | None:
+        """The result when it is there already."""
+        return self._built
+
+    async def lost(self, ref_id: str) -> None:
+        """It is gone after all; the next `ref` makes it again."""
+        built, self._built = self._built, None
+        if built is not None:
+            await self._engine.lost(built, built.ref.id if built.ref is not None else ref_id)
+
+    async def use(self, work: Callable[[Ref | None], Awaitable[T]]) -> T:
+        """Do something with the ref; when it turns out to be lost, make it again and repeat."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await work(await self.ref())
+            except RefLost as error:
+                await self.lost(error.ref_id)
+        return await work(await self.ref())
+
+
+def with_sources(error: BuildmeshError, definition: Definition) -> BuildmeshError:
+    """The error with the source ranges of the vertex it names (solver/llbsolver/result.go wrapError)."""
+    vertex = error.detail("errdefs.Vertex+json")
+    named = vertex.json() if vertex is not None else None
+    digest = named.get("digest") if isinstance(named, dict) else None
+    for location in definition.locations.get(digest, ()) if isinstance(digest, str) else ():  # type: ignore[call-overload]
+        source = definition.sources[location.source]
+        info = SourceInfo(filename=source.filename, data=source.data, language=source.language, definition=source.definition)
+        error.with_details(source_detail(info, location.ranges))
+    return error
+
+
+class Handles:
+    """The handles of one build."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Handle] = {}
+
+    def add(self, handle: Handle) -> Handle:
+        """Make it findable."""
+        if handle.id:
+            self._by_id[handle.id] = handle
+        return handle
+
+    def get(self, id: str) -> Handle:
+        """Raises NotFound `no such ref: <id>`."""
+        handle = self._by_id.get(id)
+        if handle is None:
+            raise NotFound(f"no such ref: {id[:100]}")
+        return handle

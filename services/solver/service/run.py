@@ -1,0 +1,65 @@
+"""The solver's `run`: builds the adapters, serves builds until cancelled or drained."""
+
+import asyncio
+from collections.abc import Sequence
+
+from services.solver.adapters.cache_index import CachestoreIndex
+from services.solver.adapters.executors import ExecutorFleet, ExecutorWork
+from services.solver.adapters.outlets import BusJournal, BusLeases, ExporterCalls, FrontendCalls
+from services.solver.config import SolverConfig
+from services.solver.core.graph import LoadRules
+from services.solver.core.scheduler import Scheduler
+from services.solver.core.trace import Trace
+from services.solver.service.build import World
+from services.solver.service.builds import Builds, renew_leases
+from services.solver.service.engine import Engine
+from services.solver.service.nested import NestedBuilds
+from services.solver.service.progress import Hub
+from shared.run import Mesh
+from shared.wire import subjects
+from shared.wire.messages import SolveBuild
+
+RENEW = 10.0  # seconds between lease renewals (docs/bus.md)
+
+
+async def run(config: SolverConfig, mesh: Mesh) -> None:
+    """Serve until cancelled, or drained and the last build has ended."""
+    mesh.readiness.expect("solver")
+    fleet = ExecutorFleet(mesh.bus, mesh.log)
+    work = ExecutorWork(mesh.calls, fleet, mesh.log)
+    hub = Hub(mesh.clock.now_ns)
+    leases = BusLeases(mesh.bus)
+
+    def rules(entitlements: Sequence[str]) -> LoadRules:
+        return LoadRules(default_platform=fleet.default_platform(), entitlements=entitlements)
+
+    async with asyncio.TaskGroup() as tasks:
+        engine = Engine(
+            scheduler=Scheduler(trace=Trace(config.trace)),
+            index=CachestoreIndex(mesh.calls, mesh.log, mesh.clock.now_ns),
+            work=work,
+            nested=NestedBuilds(work, rules),
+            hub=hub,
+            log=mesh.log,
+            tasks=tasks,
+        )
+        builds = Builds(
+            config=config,
+            world=World(engine=engine, work=work, files=work, fleet=fleet, frontends=FrontendCalls(mesh.calls)),
+            exports=ExporterCalls(mesh.calls),
+            fleet=fleet,
+            journal=BusJournal(mesh.bus, mesh.log),
+            leases=leases,
+            hub=hub,
+            calls=mesh.calls,
+            now=mesh.clock.now_ns,
+            log=mesh.log,
+        )
+        helpers = [
+            tasks.create_task(fleet.watch(), name="executors"),
+            tasks.create_task(renew_leases(builds, leases, RENEW), name="leases"),
+        ]
+        mesh.readiness.up("solver")
+        await mesh.calls.work(subjects.BUILDS, {SolveBuild: builds.solve}, slots=asyncio.Semaphore(config.builds))
+        for helper in helpers:
+            helper.cancel()
