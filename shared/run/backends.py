@@ -124,6 +124,7 @@ class Parts:
     log: Log
     metrics: Metrics
     readiness: Readiness
+    state: Path
     alone: bool
 
 
@@ -146,6 +147,7 @@ async def open_parts(config: MeshConfig, *, environment: dict[str, str] | None =
                 log=Log(level=parse_level(config.log_level), format=config.log_format),
                 metrics=metrics,
                 readiness=Readiness(),
+                state=config.state,
                 alone=alone,
             )
         finally:
@@ -172,6 +174,7 @@ async def mesh_for(service: str, parts: Parts, *, sessions: SessionLinks) -> Asy
             tracer=tracer,
             metrics=parts.metrics,
             readiness=parts.readiness,
+            state=parts.state,
             alone=parts.alone,
         )
 

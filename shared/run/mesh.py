@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from shared.blobs.ports import Blobs
 from shared.bus.calls import Calls
@@ -44,7 +45,8 @@ class Mesh:
     """Shared by all services of a process. `instance` is unique in the fleet and a safe id: the executor's and gateway's id come from it.
 
     A service calls `readiness.up("<service>")` once it can be asked, and watches `readiness.draining` to stop taking new work; `calls`
-    drains by itself. `alone` is True in the all-in-one: no other process shares bus and blobs.
+    drains by itself. `state` is this process's folder: a service keeps its own things in a folder of its name
+    there. `alone` is True in the all-in-one: no other process shares bus and blobs.
     """
 
     instance: str
@@ -57,4 +59,5 @@ class Mesh:
     metrics: Metrics
     readiness: Readiness
     clock: Clock = field(default_factory=SystemClock)
+    state: Path = Path()
     alone: bool = True

@@ -1,0 +1,127 @@
+"""Messages about keys ↔ the key graph. Whoever can write on the bus may write nonsense: every index and length is checked here."""
+
+from collections.abc import Callable, Sequence
+
+from services.cachestore.core.key_graph import Dep, KeyGraph, ResultRow, root_id
+from shared.bus.calls import Served
+from shared.errors import InvalidInput
+from shared.model import Ref
+from shared.telemetry import Counter
+from shared.wire.messages import (
+    CacheDrop,
+    CacheKeys,
+    CacheLink,
+    CacheQuery,
+    CacheRecord,
+    CacheRecords,
+    CacheRecordsOf,
+    CacheSave,
+    CacheSaved,
+    Done,
+    FoundKey,
+    KeyDep,
+    KeyNode,
+)
+
+MAX_TEXT = 256
+MAX_NODES = 4096
+
+
+class Questions:
+    """Sync handlers for `call.cache`. `usable(ref)`: whether a stored result may be handed out now; `changed` is called after orders."""
+
+    def __init__(self, graph: KeyGraph, *, usable: Callable[[Ref | None], bool], changed: Callable[[], None], counter: Counter) -> None:
+        self._graph, self._usable, self._changed, self._counter = graph, usable, changed, counter
+
+    def query(self, question: CacheQuery, served: Served) -> CacheKeys:
+        """CacheQuery → CacheKeys."""
+        ids = self._ids(question.nodes)
+        deps = [self._dep(dep, ids) for dep in question.deps]
+        _check_text(question.digest)
+        found = self._graph.query(deps, question.input, question.digest, question.output)
+        if len(deps) > 1 and found:
+            self._changed()
+        self._counter.add(1, "query", "hit" if found else "miss")
+        return CacheKeys(
+            keys=tuple(
+                FoundKey(id=f.id, digest=question.digest, output=question.output, dep=f.dep, has_records=f.has_records) for f in found
+            )
+        )
+
+    def records(self, question: CacheRecordsOf, served: Served) -> CacheRecords:
+        """CacheRecordsOf → CacheRecords, the newest first."""
+        rows = [row for row in self._graph.records(self._key(question.nodes, question.key)) if self._usable(row.ref)]
+        self._counter.add(1, "records", "hit" if rows else "miss")
+        return CacheRecords(records=tuple(map(_record, rows)))
+
+    def save(self, order: CacheSave, served: Served) -> CacheSaved:
+        """CacheSave → CacheSaved."""
+        ids = self._ids(order.nodes)
+        key = _at(ids, order.key)
+        record = self._graph.add_result(key, order.ref, order.created_at)
+        self._link(order.nodes, ids)
+        self._changed()
+        self._counter.add(1, "save", "ok")
+        return CacheSaved(key_ids=tuple(ids), record=record)
+
+    def link(self, order: CacheLink, served: Served) -> CacheSaved:
+        """CacheLink → CacheSaved."""
+        ids = self._ids(order.nodes)
+        _at(ids, order.key)
+        self._link(order.nodes, ids)
+        self._changed()
+        return CacheSaved(key_ids=tuple(ids), record="")
+
+    def drop(self, order: CacheDrop, served: Served) -> Done:
+        """CacheDrop → Done."""
+        for ref in order.ref_ids:
+            self._graph.release(ref)
+        self._changed()
+        self._counter.add(len(order.ref_ids), "drop", "ok")
+        return Done()
+
+    def _key(self, nodes: Sequence[KeyNode], index: int) -> str:
+        return _at(self._ids(nodes), index)
+
+    def _ids(self, nodes: Sequence[KeyNode]) -> list[str]:
+        """The graph's id of each node; a node may only speak of nodes before it."""
+        if len(nodes) > MAX_NODES:
+            raise InvalidInput(f"a question with {len(nodes)} keys is too large")
+        ids: list[str] = []
+        for node in nodes:
+            _check_text(node.id, node.digest)
+            if node.id:
+                ids.append(node.id)
+            elif not node.deps:
+                ids.append(root_id(node.digest, node.output))
+            else:
+                ids.append(self._graph.combined_id(self._inputs(node, ids), node.digest, node.output))
+        return ids
+
+    def _inputs(self, node: KeyNode, ids: Sequence[str]) -> list[list[Dep]]:
+        return [[self._dep(dep, ids) for dep in alternatives] for alternatives in node.deps]
+
+    def _dep(self, dep: KeyDep, ids: Sequence[str]) -> Dep:
+        _check_text(dep.selector)
+        return Dep(_at(ids, dep.node), dep.selector)
+
+    def _link(self, nodes: Sequence[KeyNode], ids: Sequence[str]) -> None:
+        for i, node in enumerate(nodes):
+            if node.deps:
+                self._graph.link_inputs(ids[i], self._inputs(node, ids[:i]), node.digest, node.output)
+
+
+def _record(row: ResultRow) -> CacheRecord:
+    return CacheRecord(id=row.id, ref=row.ref, created_at=row.created_at, priority=0)
+
+
+def _at(ids: Sequence[str], index: int) -> str:
+    if not 0 <= index < len(ids):
+        raise InvalidInput(f"key index {index} of {len(ids)}")
+    return ids[index]
+
+
+def _check_text(*texts: str) -> None:
+    for text in texts:
+        if len(text) > MAX_TEXT:
+            raise InvalidInput(f"key text of {len(text)} characters is too long: {text[:40]!r}…")

@@ -1,0 +1,145 @@
+"""Wires the cachestore: loads the graph, answers, writes behind, collects garbage."""
+
+import asyncio
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from services.cachestore.adapters.executors import TTL, BusHolders
+from services.cachestore.adapters.housekeeping import Housekeeping
+from services.cachestore.adapters.keys_memory import MemoryKeyStore
+from services.cachestore.adapters.questions import Questions
+from services.cachestore.config import CachestoreConfig
+from services.cachestore.core.key_graph import KeyGraph
+from services.cachestore.ports import KeyStore
+from shared.bus.calls import Handlers
+from shared.errors import BuildmeshError, InvalidInput
+from shared.model import Ref
+from shared.run import Mesh
+from shared.telemetry import names
+from shared.wire import subjects
+from shared.wire.codec import Codec
+from shared.wire.messages import CacheDrop, CacheLink, CacheQuery, CacheRecordsOf, CacheSave, DiskUsage, LeaseReleased, Prune
+
+GC_DELAY = 1.0  # seconds after a start or a build
+RETRY = 1.0
+
+
+def open_key_store(config: CachestoreConfig, mesh: Mesh) -> KeyStore:
+    """The store that the configuration names. Raises InvalidInput for an unknown scheme."""
+    url = config.index or ("sqlite:" if mesh.alone else "nats-kv://cache-keys")
+    parts = urlsplit(url)
+    match parts.scheme:
+        case "sqlite":
+            from services.cachestore.adapters.keys_sqlite import SqliteKeyStore
+
+            return SqliteKeyStore(Path(parts.path) if parts.path else mesh.state / "cachestore" / "keys.db")
+        case "nats-kv":
+            from services.cachestore.adapters.keys_nats_kv import KvKeyStore
+
+            return KvKeyStore(mesh.bus, parts.netloc or "cache-keys")
+        case "memory":
+            return MemoryKeyStore()
+    raise InvalidInput(f"index {url!r}: known are sqlite:, nats-kv:// and memory://")
+
+
+class Cachestore:
+    """The running service; its parts share the graph and two events."""
+
+    def __init__(self, config: CachestoreConfig, mesh: Mesh, store: KeyStore, holders: BusHolders) -> None:
+        self._config, self._mesh, self._store, self._holders = config, mesh, store, holders
+        self._graph = KeyGraph()
+        self._dirty = asyncio.Event()
+        self._gc_wanted = asyncio.Event()
+        counter = mesh.metrics.counter(names.CACHE_QUESTIONS)
+        self._questions = Questions(self._graph, usable=self._usable, changed=self._dirty.set, counter=counter)
+        self._house = Housekeeping(
+            self._graph, holders, mesh.clock, changed=self._dirty.set, freed=mesh.metrics.counter(names.GC_FREED)
+        )
+        mesh.metrics.gauge(names.CACHE_KEYS).watch(lambda: self._graph.statistics()["keys"])
+        mesh.metrics.gauge(names.CACHE_RECORDS).watch(lambda: self._graph.statistics()["records"])
+
+    def _usable(self, ref: Ref | None) -> bool:
+        return ref is None or bool(ref.layers) or self._holders.alive(ref.home)
+
+    def _handlers(self) -> Handlers:
+        return {
+            CacheQuery: self._questions.query,
+            CacheRecordsOf: self._questions.records,
+            CacheSave: self._questions.save,
+            CacheLink: self._questions.link,
+            CacheDrop: self._questions.drop,
+            DiskUsage: self._house.usage,
+            Prune: self._house.prune,
+        }
+
+    async def run(self) -> None:
+        """Until drained; what was saved is durable then."""
+        self._graph.restore(await self._store.load())
+        async with asyncio.TaskGroup() as tasks:
+            behind = [
+                tasks.create_task(self._holders.follow(), name="executors"),
+                tasks.create_task(self._write_behind(), name="cache index"),
+                tasks.create_task(self._hear_leases(), name="leases"),
+            ]
+            if self._config.gc:
+                behind.append(tasks.create_task(self._collect(), name="gc"))
+            await self._mesh.calls.serve(
+                subjects.CACHE, self._handlers(), queue="cachestore", ready=lambda: self._mesh.readiness.up("cachestore")
+            )
+            for task in behind:
+                task.cancel()
+        await self._flush()
+        await self._store.close()
+
+    async def _write_behind(self) -> None:
+        while True:
+            await self._dirty.wait()
+            await self._flush()
+
+    async def _flush(self) -> None:
+        """Write what has changed. When the store fails, the changes wait for another try."""
+        self._dirty.clear()
+        added, removed = self._graph.take_changes()
+        if not added and not removed:
+            return
+        try:
+            await asyncio.shield(self._store.write(added, removed))
+        except BuildmeshError as error:
+            self._graph.return_changes(added, removed)
+            self._dirty.set()
+            self._mesh.log.error("the cache index could not be written", error=str(error), rows=len(added) + len(removed))
+            await asyncio.sleep(RETRY)
+
+    async def _hear_leases(self) -> None:
+        """A released lease means that a build has ended: time to collect."""
+        codec = Codec()
+        async with self._mesh.bus.subscribe(subjects.LEASES) as heard:
+            async for delivery in heard:
+                try:
+                    message = codec.decode(delivery.data).body
+                except InvalidInput:
+                    continue
+                if isinstance(message, LeaseReleased):
+                    self._gc_wanted.set()
+
+    async def _collect(self) -> None:
+        await asyncio.sleep(GC_DELAY)
+        while True:
+            try:
+                await self._house.reconcile()
+                freed = await self._house.collect()
+                if freed:
+                    self._mesh.log.info("garbage collected", bytes=freed)
+            except BuildmeshError as error:
+                self._mesh.log.error("garbage collection failed", error=str(error))
+            await asyncio.sleep(self._config.gc_interval)
+            await self._gc_wanted.wait()
+            self._gc_wanted.clear()
+            await asyncio.sleep(GC_DELAY)
+
+
+async def run(config: CachestoreConfig, mesh: Mesh) -> None:
+    """The service, until drained (shared.run)."""
+    bucket = await mesh.bus.bucket(subjects.KV_EXECUTORS, ttl=TTL)
+    holders = BusHolders(mesh.calls, bucket, mesh.clock, mesh.log, presume_alive=config.presume_alive)
+    await Cachestore(config, mesh, open_key_store(config, mesh), holders).run()
