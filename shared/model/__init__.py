@@ -5,7 +5,7 @@ Nothing here does I/O, nothing here knows a codec. Everything may import this fl
 
 from shared.model.digest import Digest, is_digest, parse_digest, sha256_digest
 from shared.model.ident import is_safe_id, require_safe_id
-from shared.model.platform import Platform, format_platform, parse_platform
+from shared.model.platform import Platform, format_platform, parse_platform, parse_specifier
 from shared.model.progress import LogChunk, ProgressGroup, SourceInfo, SourcePosition, SourceRange, Status, VertexEvent, Warn
 from shared.model.ref import Layer, Ref
 
@@ -27,6 +27,7 @@ __all__ = [
     "is_safe_id",
     "parse_digest",
     "parse_platform",
+    "parse_specifier",
     "require_safe_id",
     "sha256_digest",
 ]

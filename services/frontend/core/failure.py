@@ -77,7 +77,7 @@ def nearest(word: str, options: Iterable[str], *, case_sensitive: bool = True) -
     """
     wanted = word if case_sensitive else word.lower()
     best, best_distance = "", 3
-    for option in sorted(options):
+    for option in sorted(options) if isinstance(options, set | frozenset) else options:
         candidate = option if case_sensitive else option.lower()
         if candidate == wanted:
             return ""

@@ -1,0 +1,92 @@
+"""One instruction after the other into a StageState (dockerfile2llb/convert.go dispatch)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from services.frontend.core.dockerfile import commands as c
+from services.frontend.core.dockerfile.linter import Linter
+from services.frontend.core.dockerfile.shell_words import WordRules, expand
+from services.frontend.core.failure import DockerfileError
+from services.frontend.core.to_llb import configure
+from services.frontend.core.to_llb.checks import check_variables
+from services.frontend.core.to_llb.copying import CopyOrder, dispatch_copy
+from services.frontend.core.to_llb.expose import dispatch_expose
+from services.frontend.core.to_llb.running import dispatch_run
+from services.frontend.core.to_llb.setting import Setting
+from services.frontend.core.to_llb.stage_state import StageState, Step, used_path
+from services.frontend.core.to_llb.workdir import dispatch_workdir
+
+_HEREDOC_RULES = WordRules(skip_quotes=True)
+
+
+def dispatch(stage: StageState, step: Step, setting: Setting) -> None:
+    """Carries out one instruction. Raises DockerfileError, without the place."""
+    linter = setting.linter.for_comments(step.command.comments)
+    stage.in_onbuild = step.onbuild
+    command = step.command
+    if not isinstance(command, c.Arg):
+        command = command.expanded(_expander(stage, command, setting.words, linter))
+    if isinstance(command, c.Transfer):
+        command = command.with_contents(_expander(stage, command, _HEREDOC_RULES, linter))
+    _carry_out(stage, replace(step, command=command), setting, linter)
+
+
+def _expander(stage: StageState, command: c.Command, words: WordRules, linter: Linter) -> Callable[[str], str]:
+    def expand_word(word: str) -> str:
+        result = expand(word, stage.state.env, words)
+        if result.unmatched:
+            check_variables(command, stage.build_args, stage.state.env, result.unmatched, linter)
+        return result.text
+
+    return expand_word
+
+
+def _carry_out(stage: StageState, step: Step, setting: Setting, linter: Linter) -> None:
+    match step.command:
+        case c.Run() as command:
+            dispatch_run(stage, command, step.sources, setting)
+        case c.Copy() as command:
+            _copy(stage, command, step, setting, linter)
+        case c.Add() as command:
+            _add(stage, command, setting, linter)
+        case c.Workdir() as command:
+            dispatch_workdir(stage, command, setting, linter)
+        case c.Expose() as command:
+            dispatch_expose(stage, command, setting, linter)
+        case c.Arg() as command:
+            configure.arg(stage, command, setting, linter)
+        case command:
+            configure.configure(stage, command, setting, linter)
+
+
+def _add(stage: StageState, command: c.Add, setting: Setting, linter: Linter) -> None:
+    order = CopyOrder(
+        command=command,
+        source=setting.build_context,
+        ignored=setting.ignored,
+        is_add=True,
+        keep_git_dir=command.keep_git_dir,
+        checksum=command.checksum,
+        unpack=command.unpack,
+    )
+    dispatch_copy(stage, order, setting, linter)
+    for source in command.sources:
+        if not source.startswith(("http://", "https://")):
+            stage.context_paths[used_path(source)] = None
+
+
+def _copy(stage: StageState, command: c.Copy, step: Step, setting: Setting, linter: Linter) -> None:
+    source_stage = step.sources[0] if step.sources else None
+    if source_stage is None:
+        order = CopyOrder(command=command, source=setting.build_context, ignored=setting.ignored, parents=command.parents)
+        paths = stage.context_paths
+    else:
+        if not source_stage.dispatched:
+            raise DockerfileError(
+                f'cannot copy from stage "{command.source_stage}", it needs to be defined before current stage "{stage.shown_name}"'
+            )
+        order = CopyOrder(command=command, source=source_stage.state, parents=command.parents)
+        paths = source_stage.paths
+    dispatch_copy(stage, order, setting, linter)
+    for source in command.sources:
+        paths[used_path(source)] = None

@@ -1,0 +1,22 @@
+"""Which stages and contexts are to be scanned for an SBOM (dockerfile2llb/convert.go, BUILDKIT_SBOM_SCAN_*)."""
+
+from services.frontend.core.go_text import parse_bool
+from services.frontend.core.to_llb.setting import Setting
+from services.frontend.core.to_llb.stage_state import StageState
+
+
+def mark_scans(stage: StageState, setting: Setting) -> None:
+    """Sets what the global scope or the stage's own ARGs say; the last word counts."""
+    stage.scan_context |= _wanted(stage, setting, "BUILDKIT_SBOM_SCAN_CONTEXT")
+    stage.scan_stage |= _wanted(stage, setting, "BUILDKIT_SBOM_SCAN_STAGE")
+
+
+def _wanted(stage: StageState, setting: Setting, key: str) -> bool:
+    values = [setting.global_args[key]] if key in setting.global_args else []
+    values += [arg.value for arg in stage.build_args if arg.key == key and arg.value is not None]
+    return bool(values) and _enabled(stage.shown_name, values[-1])
+
+
+def _enabled(name: str, value: str) -> bool:
+    flag = parse_bool(value)
+    return name in value.split(",") if flag is None else flag
