@@ -1,6 +1,6 @@
 """One op: bytes ↔ value. Bytes come out as Go's deterministic protobuf marshalling gives them (client/llb/marshal.go).
 
-Field order is by number and maps are sorted by key in both; an empty message that Go sets (constraints) is written.
+Fields are in the order of their numbers and maps sorted by key in both; an empty message that Go sets (constraints) is written.
 """
 
 from shared.errors import InvalidInput
@@ -22,18 +22,21 @@ def op_digest(data: bytes) -> Digest:
 
 
 def encode_op(op: ops.Op) -> bytes:
-    """The bytes of `op`. Raises InvalidInput for text that is not UTF-8 or numbers out of range."""
-    message = pb.Op()
-    for i in op.inputs:
-        message.inputs.add(digest=i.digest, index=i.index)
+    """The bytes of `op`. Raises InvalidInput for text that is not UTF-8 or numbers out of range.
+
+    Go writes members of a oneof after all other fields, so the kind comes last although its number is lower than platform's.
+    """
+    rest, kind = pb.Op(), pb.Op()
     try:
-        _kind_to_pb(op.kind, message)
+        for i in op.inputs:
+            rest.inputs.add(digest=i.digest, index=i.index)
         if op.platform is not None:
-            message.platform.CopyFrom(_platform_to_pb(op.platform))
+            rest.platform.CopyFrom(_platform_to_pb(op.platform))
         if op.constraints is not None:
-            message.constraints.SetInParent()
-            message.constraints.filter.extend(op.constraints)
-        return message.SerializeToString(deterministic=True)
+            rest.constraints.SetInParent()
+            rest.constraints.filter.extend(op.constraints)
+        _kind_to_pb(op.kind, kind)
+        return rest.SerializeToString(deterministic=True) + kind.SerializeToString(deterministic=True)
     except (UnicodeError, ValueError) as error:
         raise InvalidInput(f"failed to marshal operation: {_reason(error)}") from error
 

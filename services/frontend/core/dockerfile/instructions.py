@@ -36,7 +36,7 @@ def parse_command(node: Node) -> Command:
     parser = _PARSERS.get(node.keyword.lower())
     if parser is None:
         message = f"unknown instruction: {node.keyword}"
-        names = [name.upper() for name in (*_PARSERS, "from")]
+        names = [name.upper() for name in ("run", "copy", "from", *_PARSERS)]  # near ones first, where several are as near
         raise DockerfileError(message).suggesting(node.keyword, names, case_sensitive=False)
     return parser(node)
 
