@@ -93,13 +93,16 @@ class Calls:
             subject, request, id=self._new_id(), trace=trace, queued=queued, on_progress=on_progress, within=within
         )
 
-    async def serve(self, subject: str, handlers: Handlers, *, queue: str = "", ready: Callable[[], None] | None = None) -> None:
+    async def serve(
+        self, subject: str, handlers: Handlers, *, queue: str = "", ready: Callable[[], None] | None = None, lasting: bool = False
+    ) -> None:
         """Answer calls on `subject` until cancelled or drained. Members of one `queue` share them.
 
         A handler takes (request, Served) and returns the answering message; sync handlers run inline and must be quick. Errors of
-        shared.errors reach the caller as they are. `ready` is called when calls can be received.
+        shared.errors reach the caller as they are. `ready` is called when calls can be received. `lasting`: keep answering while
+        draining, because what still runs needs it (a build's bridge); the owner cancels it.
         """
-        await self._server.serve(subject, handlers, queue=queue, ready=ready)
+        await self._server.serve(subject, handlers, queue=queue, ready=ready, lasting=lasting)
 
     async def work(self, subject: str, handlers: Handlers, *, slots: asyncio.Semaphore) -> None:
         """Pull from the queue `subject` whenever one of `slots` (which several pullers may share) is free, until cancelled or drained."""

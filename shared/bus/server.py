@@ -72,7 +72,9 @@ class Server:
     def __len__(self) -> int:
         return len(self._running)
 
-    async def serve(self, subject: str, handlers: Handlers, *, queue: str, ready: Callable[[], None] | None) -> None:
+    async def serve(
+        self, subject: str, handlers: Handlers, *, queue: str, ready: Callable[[], None] | None, lasting: bool = False
+    ) -> None:
         """Answer until cancelled or drained; `ready` is called once the subscription stands."""
         async with asyncio.TaskGroup() as tasks:
 
@@ -83,7 +85,7 @@ class Server:
                     async for delivery in incoming:
                         await self._take(delivery, delivery.reply, handlers, tasks, None)
 
-            await self._until_drained(tasks, read())
+            await self._until_drained(tasks, read(), lasting)
 
     async def work(self, subject: str, handlers: Handlers, *, slots: asyncio.Semaphore) -> None:
         """Pull from the queue whenever a slot is free, until cancelled or drained."""
@@ -104,8 +106,10 @@ class Server:
 
             await self._until_drained(tasks, read())
 
-    async def _until_drained(self, tasks: asyncio.TaskGroup, reading: Any) -> None:
+    async def _until_drained(self, tasks: asyncio.TaskGroup, reading: Any, lasting: bool = False) -> None:
         reader = tasks.create_task(reading, name="reader")
+        if lasting:
+            return
         self._readers.add(reader)
         reader.add_done_callback(self._readers.discard)
         if self._draining:

@@ -18,6 +18,7 @@ class Readiness:
     def __init__(self) -> None:
         self._parts: dict[str, bool] = {}
         self.draining = asyncio.Event()
+        self.changed = asyncio.Event()  # set at each change; whoever waits clears it
 
     def expect(self, part: str) -> None:
         """`part` has to come up first."""
@@ -26,10 +27,12 @@ class Readiness:
     def up(self, part: str) -> None:
         """`part` works."""
         self._parts[part] = True
+        self.changed.set()
 
     def down(self, part: str) -> None:
         """`part` doesn't work just now."""
         self._parts[part] = False
+        self.changed.set()
 
     @property
     def ready(self) -> bool:

@@ -1,0 +1,64 @@
+"""Where a client's session is held: in this process, or with a gateway that KV `sessions` names."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from shared.bus.ports import Bus, Entry, KeyValue
+from shared.errors import InvalidInput, SessionGone
+from shared.model import is_safe_id
+from shared.session.ports import SessionLinks
+from shared.session.registry import SessionRegistry
+from shared.session.relay import RelayLinks
+from shared.wire import subjects
+from shared.wire.codec import Codec
+from shared.wire.messages import SessionInfo
+
+TTL = 30.0
+
+
+class SessionDirectory:
+    """Finds the relay address of a session's gateway."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._codec = Codec()
+        self._bucket: KeyValue | None = None
+
+    async def locate(self, session: str, wait: float) -> str:
+        """The address, waiting up to `wait` seconds for the session to be announced. Raises SessionGone."""
+        if not is_safe_id(session):
+            raise SessionGone(f"no active session for {session[:80]!r}")
+        bucket = self._bucket = self._bucket or await self._bus.bucket(subjects.KV_SESSIONS, ttl=TTL)
+        entry = await bucket.get(session)
+        if entry is not None:
+            return self._relay(entry)
+        try:
+            async with asyncio.timeout(wait), bucket.watch(session) as changes:
+                async for key, found in changes:
+                    if key == session and found is not None:
+                        return self._relay(found)
+        except TimeoutError:
+            pass  # told below
+        raise SessionGone(f"no active session for {session}: context deadline exceeded")
+
+    def _relay(self, entry: Entry) -> str:
+        try:
+            info = self._codec.decode(entry.value).body
+        except InvalidInput as error:
+            raise SessionGone(f"session {entry.key}: {error.message}") from None
+        if not isinstance(info, SessionInfo) or not info.relay:
+            raise SessionGone(f"session {entry.key} can't be reached from outside of its gateway")
+        return info.relay
+
+
+@asynccontextmanager
+async def session_links(bus: Bus, *, alone: bool, holds: bool) -> AsyncIterator[SessionLinks]:
+    """What a process reaches sessions by; `holds`: it runs a gateway."""
+    registry = SessionRegistry() if holds else None
+    if alone:
+        yield registry or SessionRegistry()
+        return
+    links = RelayLinks(SessionDirectory(bus).locate, local=registry)
+    async with links.running():
+        yield links
