@@ -22,6 +22,14 @@ def check_syntax(argument: str | None, directive: tuple[str, str, Location] | No
             raise _not_yet(image, "").at(location)
 
 
+def require_built_in(image: str) -> None:
+    """Raises DockerfileError when an image asked for by name (gateway.v0) is not the one that is built in."""
+    if not image:
+        raise DockerfileError("no source specified for gateway")
+    if not _is_built_in(image):
+        raise _not_yet(image, "")
+
+
 def _is_built_in(image: str) -> bool:
     """dockerfile.v0 itself, or any version of the official image: this frontend speaks the newest language."""
     if image == "dockerfile.v0":

@@ -1,0 +1,1 @@
+"""`python -m services.frontend --config FILE`."""

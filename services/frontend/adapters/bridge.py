@@ -1,0 +1,93 @@
+"""The build's bridge as a Build: calls on `build.<ref>.bridge` (docs/bus.md)."""
+
+from collections.abc import Mapping
+
+from services.frontend.core.context import Entrypoint
+from services.frontend.core.dockerfile.linter import LintWarning
+from services.frontend.core.requests import ReadFile, ResolveSource, Solve, SourceFacts, Tree
+from services.frontend.core.to_llb.setting import source_ranges
+from shared.bus.calls import Calls
+from shared.errors import BuildmeshError, CallLost, Canceled, NotFound
+from shared.llb import Definition, decode_definition, decode_source_op, encode_definition, encode_source_op
+from shared.model import SourceInfo, parse_digest
+from shared.wire.messages import (
+    BridgeReadFile,
+    BridgeRef,
+    BridgeResolveSource,
+    BridgeResult,
+    BridgeSolve,
+    BridgeWarn,
+    FileData,
+    RunFrontend,
+    SourceMeta,
+    TypedAttrs,
+)
+
+
+class BridgeBuild:
+    """One build. `refs` keeps the handles it gave, by id, so that the result carries them whole."""
+
+    def __init__(self, calls: Calls, request: RunFrontend) -> None:
+        self._calls = calls
+        self._subject = request.bridge
+        self._inputs = request.inputs
+        self.refs: dict[str, BridgeRef] = {"": BridgeRef(id="")}
+
+    async def solve(self, request: Solve) -> Tree:
+        if not request.definition.data:
+            return Tree()
+        imports = tuple(TypedAttrs(type=i.type, attrs=dict(i.attrs)) for i in request.cache_imports)
+        message = BridgeSolve(definition=encode_definition(request.definition), evaluate=request.evaluate, cache_imports=imports)
+        result: BridgeResult = await self._calls.call(self._subject, message)
+        ref = result.ref or BridgeRef(id="")
+        self.refs[ref.id] = ref
+        return Tree(id=ref.id)
+
+    async def read_file(self, request: ReadFile) -> bytes:
+        if not request.tree.id:
+            raise NotFound(f"open {request.path}: no such file or directory")
+        message = BridgeReadFile(ref=request.tree.id, path=request.path, length=request.length)
+        answer: FileData = await self._calls.call(self._subject, message)
+        return answer.data
+
+    async def resolve_source(self, request: ResolveSource) -> SourceFacts:
+        message = BridgeResolveSource(
+            source=encode_source_op(request.source),
+            platform=request.platform,
+            log_name=request.log_name,
+            resolve_mode=request.resolve_mode,
+            return_object=request.return_object,
+            session=request.source.attrs.get("oci.session", ""),
+            store=request.source.attrs.get("oci.store", ""),
+        )
+        meta: SourceMeta = await self._calls.call(self._subject, message)
+        identifier = decode_source_op(meta.source).identifier if meta.source else request.source.identifier
+        return SourceFacts(
+            identifier=identifier,
+            digest=parse_digest(meta.image_digest) if meta.image_digest else None,
+            config=meta.image_config or None,
+            commit=meta.git_commit_object,
+            last_modified=meta.http_last_modified or None,
+        )
+
+    def inputs(self) -> Mapping[str, Definition]:
+        return {name: decode_definition(data) for name, data in self._inputs.items()}
+
+    async def warn(self, entrypoint: Entrypoint, warning: LintWarning) -> None:
+        """A warning that can't be shown is lost, but for a build that is gone."""
+        source = entrypoint.source_map
+        message = BridgeWarn(
+            digest=entrypoint.vertex,
+            level=1,
+            short=warning.short.encode("utf-8", "replace"),
+            detail=(warning.rule.description.encode(),),
+            url=warning.rule.url,
+            info=SourceInfo(filename=source.filename, data=source.data, language=source.language, definition=source.definition),
+            ranges=source_ranges(warning.location),
+        )
+        try:
+            await self._calls.call(self._subject, message)
+        except (CallLost, Canceled):
+            raise
+        except BuildmeshError:
+            return

@@ -1,0 +1,173 @@
+"""RunFrontend over the memory bus, the build's bridge played by the test."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from services.frontend.service import FrontendService
+from shared.bus.calls import Calls
+from shared.bus.memory import MemoryBus
+from shared.errors import BuildFailed, BuildmeshError, InvalidInput, NotFound, Unsupported
+from shared.llb import decode_definition
+from shared.model import Platform
+from shared.wire import subjects
+from shared.wire.messages import (
+    BridgeReadFile,
+    BridgeRef,
+    BridgeResolveSource,
+    BridgeResult,
+    BridgeSolve,
+    BridgeWarn,
+    Done,
+    FileData,
+    RunFrontend,
+    SourceMeta,
+    Worker,
+)
+
+CONFIG = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/bin"]}, "rootfs": {"type": "layers", "diff_ids": ["x"]}})
+DIGEST = "sha256:" + "ab" * 32
+
+
+@dataclass
+class PlayedBridge:
+    files: dict[str, bytes]
+    solved: list[BridgeSolve] = field(default_factory=list)
+    warned: list[BridgeWarn] = field(default_factory=list)
+
+    def handlers(self) -> Any:
+        return {
+            BridgeSolve: self.solve,
+            BridgeReadFile: self.read,
+            BridgeResolveSource: self.resolve,
+            BridgeWarn: self.warn,
+        }
+
+    def solve(self, request: BridgeSolve, served: object) -> BridgeResult:
+        self.solved.append(request)
+        return BridgeResult(ref=BridgeRef(id=f"ref{len(self.solved)}", definition=request.definition))
+
+    def read(self, request: BridgeReadFile, served: object) -> FileData:
+        if request.path not in self.files:
+            raise NotFound(f"open {request.path}: no such file or directory")
+        return FileData(data=self.files[request.path])
+
+    def resolve(self, request: BridgeResolveSource, served: object) -> SourceMeta:
+        return SourceMeta(source=request.source, image_digest=DIGEST, image_config=CONFIG.encode())
+
+    def warn(self, request: BridgeWarn, served: object) -> Done:
+        self.warned.append(request)
+        return Done()
+
+
+@asynccontextmanager
+async def frontend(bridge: PlayedBridge) -> AsyncIterator[Calls]:
+    with ThreadPoolExecutor(1) as pool:
+        async with Calls(MemoryBus()) as calls, asyncio.TaskGroup() as group:
+            up = [asyncio.Event(), asyncio.Event()]
+            service = FrontendService(calls, pool)
+            served = [
+                group.create_task(calls.serve("build.b.bridge", bridge.handlers(), ready=up[0].set)),
+                group.create_task(calls.serve(subjects.FRONTEND, {RunFrontend: service.run_frontend}, ready=up[1].set)),
+            ]
+            for event in up:
+                await event.wait()
+            yield calls
+            for task in served:
+                task.cancel()
+
+
+def request(opts: dict[str, str] | None = None, frontend: str = "dockerfile.v0") -> RunFrontend:
+    workers = (Worker(id="w", platforms=(Platform(os="linux", architecture="amd64"),)),)
+    return RunFrontend(build="b", bridge="build.b.bridge", frontend=frontend, opts=opts or {}, session="s", workers=workers)
+
+
+async def run(bridge: PlayedBridge, asked: RunFrontend) -> BridgeResult:
+    async with frontend(bridge) as calls, asyncio.timeout(10):
+        result: BridgeResult = await calls.call(subjects.FRONTEND, asked)
+        return result
+
+
+async def failed(bridge: PlayedBridge, asked: RunFrontend) -> BuildmeshError:
+    async with frontend(bridge) as calls, asyncio.timeout(10):
+        with pytest.raises(BuildmeshError) as caught:
+            await calls.call(subjects.FRONTEND, asked)
+        return caught.value
+
+
+async def test_a_dockerfile_becomes_a_ref_with_its_image_config() -> None:
+    bridge = PlayedBridge({"Dockerfile": b"FROM alpine\nRUN echo hi\n"})
+
+    result = await run(bridge, request())
+
+    assert result.ref is not None
+    assert result.ref.id == f"ref{len(bridge.solved)}"
+    assert json.loads(result.metadata["containerimage.config"])["history"][0]["created_by"] == "RUN /bin/sh -c echo hi # buildkit"
+    names = [m.custom_name for m in decode_definition(result.ref.definition).metadata.values()]
+    assert "[2/2] RUN echo hi" in names
+
+
+async def test_several_platforms_give_a_ref_each() -> None:
+    bridge = PlayedBridge({"Dockerfile": b"FROM alpine\n"})
+
+    result = await run(bridge, request({"platform": "linux/amd64,linux/arm64"}))
+
+    assert result.ref is None
+    assert sorted(result.refs) == ["linux/amd64", "linux/arm64"]
+    assert "containerimage.config/linux/arm64" in result.metadata
+
+
+async def test_an_error_brings_the_place_in_the_dockerfile() -> None:
+    bridge = PlayedBridge({"Dockerfile": b"FROM alpine\nRNU echo hi\n"})
+
+    error = await failed(bridge, request())
+
+    assert isinstance(error, BuildFailed)
+    assert error.message == "dockerfile parse error on line 2: unknown instruction: RNU (did you mean RUN?)"
+    detail = error.detail("errdefs.Source+json")
+    assert detail is not None
+    assert detail.json()["ranges"] == [{"start": {"line": 2, "character": 0}, "end": {"line": 2, "character": 0}}]
+
+
+async def test_a_missing_dockerfile_keeps_the_class_of_its_cause() -> None:
+    error = await failed(PlayedBridge({}), request())
+
+    assert isinstance(error, NotFound)
+    assert error.message == "failed to read dockerfile: open Dockerfile: no such file or directory"
+
+
+async def test_lint_warnings_go_to_the_vertex_that_loaded_the_dockerfile() -> None:
+    bridge = PlayedBridge({"Dockerfile": b"FROM alpine\nWORKDIR rel\n"})
+
+    await run(bridge, request())
+
+    assert [w.short for w in bridge.warned] == [
+        b'WorkdirRelativePath: Relative workdir "rel" can have unexpected results if the base image changes (line 2)'
+    ]
+    assert bridge.warned[0].digest in decode_definition(bridge.solved[0].definition).ops
+
+
+async def test_the_official_syntax_image_is_served_by_the_builtin() -> None:
+    bridge = PlayedBridge({"Dockerfile": b"# syntax=docker/dockerfile:1\nFROM alpine\n"})
+
+    assert (await run(bridge, request())).ref is not None
+    assert (await run(bridge, request({"source": "docker/dockerfile:1.7"}, frontend="gateway.v0"))).ref is not None
+
+
+async def test_other_syntax_images_are_refused_by_name() -> None:
+    bridge = PlayedBridge({"Dockerfile": b"# syntax=example.com/mine\nFROM alpine\n"})
+
+    error = await failed(bridge, request())
+
+    assert isinstance(error, Unsupported)
+    assert "example.com/mine" in error.message
+
+
+async def test_unknown_frontends_are_refused() -> None:
+    assert isinstance(await failed(PlayedBridge({}), request(frontend="x")), InvalidInput)
