@@ -104,6 +104,15 @@ class Call:
         self.send_initial_metadata()
         await self._exchange.write(framed)
 
+    def send_soon(self, framed: bytes) -> bool:
+        """Queue framed bytes without waiting; False = better await `drained` before sending more."""
+        self.send_initial_metadata()
+        return self._exchange.write_soon(framed)
+
+    async def drained(self) -> None:
+        """Returns once little of what was sent is still queued."""
+        await self._exchange.drain()
+
     def time_left(self) -> float | None:
         """Seconds until the deadline, at least 0; None without one."""
         return None if self.deadline is None else max(self.deadline - asyncio.get_running_loop().time(), 0.0)

@@ -160,6 +160,11 @@ class CallOpener:
         self._fixed = [(b":method", b"POST"), (b":scheme", b"https" if secure else b"http")]
         self._authority = (b":authority", authority.encode())
 
+    @property
+    def alive(self) -> bool:
+        """Whether new calls can still be opened, now or once others have ended."""
+        return not self._link.dead and not self._link.going_away and self._link.connection.ended is None
+
     async def open(self, method: str, *, metadata: Pairs = (), within: float | None = None) -> ClientCall:
         """Start a call that may take `within` seconds, once the peer allows another stream.
 

@@ -118,9 +118,15 @@ class Exchange:
             raise self._failure
         self._carrier.send_data(self.stream_id, framed)
         if self._carrier.queued(self.stream_id) > HIGH_WATER:
-            await self._drain()
+            await self.drain()
 
-    async def _drain(self) -> None:
+    def write_soon(self, framed: bytes) -> bool:
+        """Queue bytes without waiting; False once the writer should await `drain` before more."""
+        self._carrier.send_data(self.stream_id, framed)
+        return self._carrier.queued(self.stream_id) <= HIGH_WATER
+
+    async def drain(self) -> None:
+        """Wait while the peer lags behind."""
         while self._carrier.queued(self.stream_id) > HIGH_WATER and self._carrier.watch(self.stream_id):
             self._write_waiter = asyncio.get_running_loop().create_future()
             try:
