@@ -1,8 +1,8 @@
 """The receiving side: chunks of framed packets in, steps for a tree writer and packets to send out (fsutil receive.go, diff_containerd.go).
 
-    receiver = Receiver(existing)
-    steps = receiver.feed(chunk); stream.send(receiver.take())      # until receiver.complete
-    ... once the writer has done all steps: stream.send(receiver.finish()); read on until receiver.finished and the end of the stream
+receiver = Receiver(existing)
+steps = receiver.feed(chunk); stream.send(receiver.take())      # until receiver.complete
+... once the writer has done all steps: stream.send(receiver.finish()); read on until receiver.finished and the end of the stream
 """
 
 from __future__ import annotations

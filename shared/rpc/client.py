@@ -72,6 +72,14 @@ class ClientCall:
         """Framed bytes. If the peer has ended the call already, its status is raised, as reading would."""
         await self._exchange.write(framed)
 
+    def send_soon(self, framed: bytes) -> bool:
+        """Queue framed bytes without waiting; False = better await `drained` before sending more."""
+        return self._exchange.write_soon(framed)
+
+    async def drained(self) -> None:
+        """Returns once little of what was sent is still queued."""
+        await self._exchange.drain()
+
     def close_send(self) -> None:
         """Half-close; idempotent."""
         if not self._send_closed and not self._over:

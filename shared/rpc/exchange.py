@@ -24,9 +24,9 @@ class Carrier(Protocol):
 
 
 class Exchange:
-    """Filled by the link's callbacks, emptied by one reader; one writer at a time awaits `drain`."""
+    """Filled by the link's callbacks, emptied by one reader; any number of writers."""
 
-    __slots__ = ("_carrier", "_chunks", "_ended", "_failure", "_flow_size", "_read_waiter", "_reader", "_write_waiter", "stream_id")
+    __slots__ = ("_carrier", "_chunks", "_ended", "_failure", "_flow_size", "_read_waiter", "_reader", "_write_waiters", "stream_id")
 
     def __init__(self, carrier: Carrier, stream_id: int, *, limit: int = framing.MAX_MESSAGE) -> None:
         self.stream_id = stream_id
@@ -36,7 +36,7 @@ class Exchange:
         self._ended = False
         self._failure: Exception | None = None
         self._read_waiter: asyncio.Future[None] | None = None
-        self._write_waiter: asyncio.Future[None] | None = None
+        self._write_waiters: list[asyncio.Future[None]] = []
         self._reader = framing.MessageReader(limit)
 
     # -- the link calls these
@@ -62,8 +62,10 @@ class Exchange:
         self.wake_writer()
 
     def wake_writer(self) -> None:
-        if self._write_waiter is not None and not self._write_waiter.done():
-            self._write_waiter.set_result(None)
+        waiters, self._write_waiters = self._write_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _wake_reader(self) -> None:
         if self._read_waiter is not None and not self._read_waiter.done():
@@ -128,10 +130,8 @@ class Exchange:
     async def drain(self) -> None:
         """Wait while the peer lags behind."""
         while self._carrier.queued(self.stream_id) > HIGH_WATER and self._carrier.watch(self.stream_id):
-            self._write_waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._write_waiter
-            finally:
-                self._write_waiter = None
+            waiter = asyncio.get_running_loop().create_future()
+            self._write_waiters.append(waiter)
+            await waiter
         if self._failure is not None:
             raise self._failure

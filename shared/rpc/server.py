@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -39,7 +40,7 @@ class Server:
         self._routes = {path: chain(handler, interceptors) for path, handler in routes.items()}
         self._services = {path.rsplit("/", 1)[0] for path in routes}
         self._limits = limits or Limits()
-        self._wires: dict[Wire, int] = {}
+        self._wires: set[Wire] = set()
         self._calls: asyncio.TaskGroup | None = None
         self._running = 0
         self._draining = False
@@ -91,23 +92,21 @@ class Server:
     # -- connections ------------------------------------------------------------------------------------------------
 
     def _new_wire(self) -> asyncio.Protocol:
-        wire = Wire(self._new_link, on_lost=self._forget)
-        self._wires[wire] = 0
+        wire = Wire(lambda wire: self.link(write=wire.write, on_end=wire.end, peer=wire.peer()), on_lost=self._wires.discard)
+        self._wires.add(wire)
         return wire
 
-    def _new_link(self, wire: Wire) -> Link:
+    def link(self, *, write: Callable[[bytes], object], on_end: Callable[[str], object], peer: Peer | None = None) -> Link:
+        """A connection over something other than a listener's socket, such as a session's pipe; inside of `serving`."""
         connection = Connection(role=Role.SERVER, limits=self._limits)
         if self._draining:
             connection.drain()
-        peer = wire.peer()
+        who, running = peer or Peer(address="pipe"), Counter[str]()
 
         def accept(link: Link, event: HeadersReceived) -> StreamUser | None:
-            return self._accept(link, event, wire, peer)
+            return self._accept(link, event, running, who)
 
-        return Link(connection, write=wire.write, on_end=wire.end, accept=accept)
-
-    def _forget(self, wire: Wire) -> None:
-        self._wires.pop(wire, None)
+        return Link(connection, write=write, on_end=on_end, accept=accept)
 
     def _close_all(self) -> None:
         for wire in list(self._wires):
@@ -130,9 +129,9 @@ class Server:
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
-    def _accept(self, link: Link, event: HeadersReceived, wire: Wire, peer: Peer) -> StreamUser | None:
+    def _accept(self, link: Link, event: HeadersReceived, running: Counter[str], peer: Peer) -> StreamUser | None:
         fields = dict(event.headers)
-        if self._wires.get(wire, 0) >= self._limits.max_streams or self._calls is None:
+        if running["calls"] >= self._limits.max_streams or self._calls is None:
             link.connection.reset(event.stream_id, ErrorCode.REFUSED_STREAM)
             return None
         wrong = _wrong_request(fields)
@@ -144,16 +143,15 @@ class Server:
         method = fields[b":path"].decode("latin-1")
         call = Call(link, event, peer=peer, method=method, deadline=deadline)
         self._running += 1
-        self._wires[wire] = self._wires.get(wire, 0) + 1
+        running["calls"] += 1
         self._idle.clear()
         call.task = self._calls.create_task(self._run(call, self._routes.get(method)))
-        call.task.add_done_callback(lambda _: self._ended(wire))
+        call.task.add_done_callback(lambda _: self._ended(running))
         return call
 
-    def _ended(self, wire: Wire) -> None:
+    def _ended(self, running: Counter[str]) -> None:
         self._running -= 1
-        if wire in self._wires:
-            self._wires[wire] -= 1
+        running["calls"] -= 1
         if not self._running:
             self._idle.set()
 

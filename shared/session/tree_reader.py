@@ -57,9 +57,9 @@ def _stat_of(path: str, full: str, info: os.stat_result, seen: dict[tuple[int, i
     mode = modes.to_go(info.st_mode)
     linkname, size, major, minor = "", 0, 0, 0
     if st.S_ISLNK(info.st_mode):
-        linkname = os.readlink(full)
+        linkname, size = os.readlink(full), info.st_size
     elif not st.S_ISDIR(info.st_mode):
-        size = info.st_size if st.S_ISREG(info.st_mode) else 0
+        size = info.st_size
         if mode & modes.DEVICE:
             major, minor = os.major(info.st_rdev), os.minor(info.st_rdev)
         if info.st_nlink > 1:

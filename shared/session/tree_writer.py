@@ -1,10 +1,14 @@
-"""Does a receiver's steps in a folder: blocking, for a worker thread. Every path is walked by directory descriptors that follow no symlink."""
+"""Does a receiver's steps in a folder: blocking, for a worker thread.
+
+Every path is walked by directory descriptors that follow no symlink.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat as st
+import threading
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Final
@@ -42,20 +46,28 @@ class TreeWriter:
         self._may_chown = os.geteuid() == 0
         self._open: dict[str, int] = {"": self._root}
         self._files: dict[int, tuple[int, Stat]] = {}
+        self._lock = threading.Lock()  # whoever closes waits for the batch that is being written
         self.bytes_written = 0
 
     def __enter__(self) -> TreeWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for fd in (*self._open.values(), *(fd for fd, _ in self._files.values())):
-            os.close(fd)
-        self._open.clear()
-        self._files.clear()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Idempotent."""
+        with self._lock:
+            for fd in (*self._open.values(), *(fd for fd, _ in self._files.values())):
+                os.close(fd)
+            self._open.clear()
+            self._files.clear()
 
     def apply(self, steps: Iterable[Step]) -> None:
+        with self._lock:
+            self._apply(steps)
+
+    def _apply(self, steps: Iterable[Step]) -> None:
         for step in steps:
             match step:
                 case WriteFile(stat, data):
@@ -84,6 +96,8 @@ class TreeWriter:
         fd = self._open.get(path)
         if fd is not None:
             return fd
+        if not path:
+            raise AssertionError("the writer is closed")
         parent, _, name = path.rpartition("/")
         fd = os.open(name, _DIR_FLAGS, dir_fd=self._directory(parent))
         if len(self._open) > _KEPT_OPEN:
