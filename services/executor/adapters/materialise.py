@@ -1,0 +1,150 @@
+"""Refs → snapshots on this executor: found, or rebuilt from layers (lazy images, refs of other executors)."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from services.executor.adapters.layer_compression import decompress
+from services.executor.adapters.layer_unpack import Whiteouts, unpack_layer
+from services.executor.adapters.sources.layer_fetch import LayerFetch
+from services.executor.core.snapshots import LayerStyle
+from services.executor.ports import Reporter, SnapshotStore
+from shared.blobs.ports import Blobs
+from shared.blobs.threads import Pool
+from shared.bus.calls import Calls
+from shared.errors import BlobMissing, BuildmeshError, CallLost, RefLost
+from shared.model import Layer, Ref
+from shared.oci import chain_ids
+from shared.run.flight import Flight
+from shared.wire import subjects
+from shared.wire.messages import Compression, Pack, Packed, Scope
+
+LAYER_NOTE = "layer"
+_CHUNK = 1 << 20
+
+
+class Materialise:
+    """`home` is this executor's id."""
+
+    def __init__(
+        self,
+        *,
+        home: str,
+        store: SnapshotStore,
+        blobs: Blobs,
+        fetch: LayerFetch,
+        calls: Calls,
+        threads: Pool,
+        flight: Flight[str],
+    ) -> None:
+        self._home, self._store, self._blobs, self._fetch = home, store, blobs, fetch
+        self._calls, self._threads, self._flight = calls, threads, flight
+
+    async def all(self, refs: Sequence[Ref | None], scope: Scope, report: Reporter) -> tuple[str | None, ...]:
+        """Snapshot ids, held under the scope's lease. Raises RefLost naming the first that can't be had."""
+        found: list[str | None] = [None] * len(refs)
+
+        async def one(index: int, ref: Ref) -> None:
+            found[index] = await self.one(ref, scope, report)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for index, ref in enumerate(refs):
+                    if ref is not None:
+                        tasks.create_task(one(index, ref))
+        except* BuildmeshError as group:
+            raise _first(group) from None
+        return tuple(found)
+
+    async def one(self, ref: Ref, scope: Scope, report: Reporter) -> str:
+        """One snapshot id."""
+        if ref.home == self._home:
+            self._store.get(ref.id)
+            self._store.hold(scope.lease, [ref.id])
+            return ref.id
+        layers = ref.layers or await self._published(ref, scope)
+        top = f"chain:{chain_ids([layer.diff_id for layer in layers])[-1]}"
+        snapshot = self._store.find(top)
+        id = snapshot.id if snapshot is not None else await self._flight.do(top, lambda: self._rebuild(ref, layers, scope, report))
+        self._store.hold(scope.lease, [id])
+        return id
+
+    async def _published(self, ref: Ref, scope: Scope) -> tuple[Layer, ...]:
+        """Ask the home to publish. A home that is gone takes its unpublished refs with it."""
+        if not ref.home:
+            raise RefLost(ref.id)
+        try:
+            request = Pack(ref=ref, compression=Compression(type="zstd", level=1), scope=scope)
+            packed: Packed = await self._calls.call(subjects.executor_call(ref.home), request, within=10.0)
+        except CallLost as e:
+            raise RefLost(ref.id, f"snapshot {ref.id}: its executor {ref.home} does not answer: {e.message}") from None
+        if not packed.layers:
+            raise RefLost(ref.id)
+        return packed.layers
+
+    async def _rebuild(self, ref: Ref, layers: Sequence[Layer], scope: Scope, report: Reporter) -> str:
+        """Downloads run ahead in parallel, unpacking goes in order."""
+        chains = chain_ids([layer.diff_id for layer in layers])
+        start, parent = self._deepest(chains)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                ready = [tasks.create_task(self._fetch.ensure(layer, scope.sessions, report)) for layer in layers[start:]]
+                for layer, chain, fetched in zip(layers[start:], chains[start:], ready, strict=True):
+                    await fetched
+                    parent = await self._unpack(layer, f"chain:{chain}", parent, scope.lease, report)
+        except* BuildmeshError as group:
+            error = _first(group)
+            if isinstance(error, BlobMissing):
+                raise RefLost(ref.id, f"snapshot {ref.id}: {error.message}") from None
+            raise error from None
+        assert parent is not None, "a chain has at least one layer"
+        return parent
+
+    def _deepest(self, chains: Sequence[str]) -> tuple[int, str | None]:
+        """How many layers are here already, and the snapshot of the last of them."""
+        for count in range(len(chains), 0, -1):
+            snapshot = self._store.find(f"chain:{chains[count - 1]}")
+            if snapshot is not None:
+                return count, snapshot.id
+        return 0, None
+
+    async def _unpack(self, layer: Layer, key: str, parent: str | None, lease: str, report: Reporter) -> str:
+        status = f"extracting {layer.digest}"
+        report.status(status, total=layer.size)
+        async with self._blobs.open(layer.digest) as reader:
+            path = reader.local_path()
+            chunks = _file_chunks(path) if path is not None else iter([b"".join([c async for c in reader.chunks()])])
+            id = await self._threads.do(self._unpack_now, layer, chunks, key, parent, lease)
+        report.status(status, current=layer.size, total=layer.size, done=True)
+        return id
+
+    def _unpack_now(self, layer: Layer, chunks: Iterator[bytes], key: str, parent: str | None, lease: str) -> str:
+        snapshot = self._store.prepare(parent, description=layer.description or f"layer {layer.digest}", lease=lease)
+        try:
+            own = self._store.layers(snapshot.id)[-1]
+            style = Whiteouts.OVERLAY if own.style is LayerStyle.OVERLAY else Whiteouts.REMOVE
+            unpack_layer(decompress(chunks), own.path, whiteouts=style, lowers=own.lowers)
+            done = self._store.commit(snapshot.id, key=key)
+        except BaseException:
+            self._store.unclaim(snapshot.id)
+            raise
+        self._store.set_note(done.id, LAYER_NOTE, encode_layer(layer))
+        return done.id
+
+
+def encode_layer(layer: Layer) -> bytes:
+    """As kept in the note of a snapshot whose layer blob is known."""
+    return json.dumps(asdict(layer)).encode()
+
+
+def _file_chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def _first(group: BaseExceptionGroup[BuildmeshError]) -> BuildmeshError:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -1,0 +1,33 @@
+"""Tells the fleet that this executor is here and what it offers (KV `executors`)."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from shared.bus.ports import Buckets
+from shared.wire import subjects
+from shared.wire.codec import Codec
+from shared.wire.messages import ExecutorInfo
+
+PRESENCE_TTL = 5.0
+RENEW_SECONDS = 1.5
+
+
+class Presence:
+    """Writes `info` again and again, with the current load. `busy()` counts running ops."""
+
+    def __init__(self, buckets: Buckets, info: ExecutorInfo, busy: Callable[[], int], draining: Callable[[], bool]) -> None:
+        self._buckets, self._info, self._busy, self._draining = buckets, info, busy, draining
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Until cancelled; then the entry is taken back, so that nobody waits for its TTL."""
+        bucket = await self._buckets.bucket(subjects.KV_EXECUTORS, ttl=PRESENCE_TTL)
+        codec = Codec()
+        try:
+            while True:
+                info = replace(self._info, busy=self._busy(), draining=self._draining())
+                await bucket.put(info.id, codec.encode(info))
+                ready()
+                await asyncio.sleep(RENEW_SECONDS)
+        finally:
+            await bucket.delete(self._info.id)
