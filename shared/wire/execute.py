@@ -117,6 +117,7 @@ class ContentHash:
     ref: Ref | None
     selectors: tuple[HashSelector, ...]
     scope: Scope
+    vertex: Digest = Digest("")  # whose progress it is when layers have to be fetched first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
