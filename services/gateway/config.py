@@ -20,8 +20,6 @@ class GatewayConfig:
     """Where other services of the fleet reach the sessions held here (`tcp://host:port`); empty = all-in-one, nobody else needs them."""
     entitlements: frozenset[str] = field(default_factory=frozenset)
     """What builds may be granted: security.insecure, network.host, device."""
-    history_dir: str = ""
-    """Folder for build records; empty = the bus's key-value bucket."""
     history_max_entries: int = 50
     """Records beyond the newest so many are forgotten once they are older than `history_max_age`."""
     history_max_age: float = 48 * 3600.0

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from services.gateway.core.history import BuildRecord
-from services.gateway.core.solve_request import SolveRequest
 
 
 class Records(Protocol):
@@ -32,16 +31,4 @@ class Progress(Protocol):
 
     def messages(self) -> AsyncIterator[list[bytes]]:
         """Everything so far, then live, until the build has ended."""
-        ...
-
-
-class Solves(Protocol):
-    """Runs builds on the mesh."""
-
-    async def solve(self, request: SolveRequest, *, identity: str) -> dict[str, str]:
-        """The exporter response. Cancelling it cancels the build. Raises AlreadyExists-like UserError for an active ref."""
-        ...
-
-    async def progress(self, ref: str, *, wait: float) -> Progress:
-        """Waits for the build to appear. Raises NotFound `no such job <ref>`."""
         ...

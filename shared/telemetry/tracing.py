@@ -136,6 +136,11 @@ class Tracer:
         for sink in self._sinks:
             sink(span)
 
+    def hand_over(self, span: Span) -> None:
+        """Give a span that somebody else made and ended (a client) to the sinks."""
+        for sink in self._sinks:
+            sink(span)
+
     def span(
         self,
         name: str,

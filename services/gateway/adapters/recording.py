@@ -132,6 +132,12 @@ class Recordings:
             found[1].cancel()
             del self._open[recording.ref]
 
+    def close(self) -> None:
+        """Stop following."""
+        for recording, task in self._open.values():
+            recording.finish()
+            task.cancel()
+
     def statistics(self) -> dict[str, int]:
         """How many recordings are held, and their bytes."""
         return {"recordings": len(self._open), "bytes": sum(len(m) for r, _ in self._open.values() for m in r.stored())}
