@@ -97,7 +97,9 @@ EXECUTOR = ExecutorInfo(
 
 
 @asynccontextmanager
-async def gateway_world(folder: Path, *, bus: MemoryBus | None = None, cache: Handlers | None = None, **config: Any) -> AsyncIterator[World]:
+async def gateway_world(
+    folder: Path, *, bus: MemoryBus | None = None, cache: Handlers | None = None, **config: Any
+) -> AsyncIterator[World]:
     """Everything up until the context is left."""
     bus = bus or MemoryBus()
     address = f"unix://{folder}/gateway.sock"

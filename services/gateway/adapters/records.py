@@ -8,6 +8,7 @@ from shared.bus.ports import Buckets, KeyValue
 from shared.pb import control_pb2
 from shared.wire import subjects
 
+
 def decode_record(data: bytes) -> BuildRecord | None:
     """None for what is no record."""
     try:

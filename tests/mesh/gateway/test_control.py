@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from shared.errors import BuildFailed, BuildmeshError, Code, NotFound, source_detail, vertex_detail
 from shared.model import Digest, LogChunk, SourceInfo, SourcePosition, SourceRange, VertexEvent
 from shared.pb import control_pb2 as pb
@@ -12,7 +13,6 @@ from shared.rpc.client import CallOpener
 from shared.wire.build import SolveDone
 from shared.wire.cache import DiskUsage, Prune, Pruned, PrunedBatch
 from shared.wire.execute import UsageRecord, UsageReport
-
 from tests.kit.gateway_world import Build, World, gateway_world
 
 CONTROL = "/moby.buildkit.v1.Control/"
@@ -163,7 +163,12 @@ async def test_history_lifecycle(world: World) -> None:
             events = [pb.BuildHistoryEvent.FromString(await live.recv() or b"") for _ in range(4)]
         after = await history(client)
 
-    assert [(e.type, e.record.pinned) for e in events] == [(pb.STARTED, False), (pb.COMPLETE, False), (pb.COMPLETE, True), (pb.DELETED, True)]
+    assert [(e.type, e.record.pinned) for e in events] == [
+        (pb.STARTED, False),
+        (pb.COMPLETE, False),
+        (pb.COMPLETE, True),
+        (pb.DELETED, True),
+    ]
     assert after == []
 
 
