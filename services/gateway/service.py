@@ -35,7 +35,7 @@ _UNTRACED = ("/grpc.health.", "/grpc.reflection.", EXPORT, CONTROL + "Session", 
 
 
 async def run(config: GatewayConfig, mesh: Mesh) -> None:
-    """Serve until cancelled or drained. `mesh.sessions` must be what holds sessions in this process. Raises InvalidInput for bad settings."""
+    """Serve until cancelled or drained. `mesh.sessions` must be what holds sessions in this process."""
     mesh.readiness.expect("gateway")
     registry = _registry(mesh)
     listeners = _listeners(config)

@@ -58,6 +58,18 @@ async def nothing(build: Build) -> SolveDone:
     return SolveDone()
 
 
+class Watched(Readiness):
+    """Tells when the gateway is up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came_up = asyncio.Event()
+
+    def up(self, part: str) -> None:
+        super().up(part)
+        self.came_up.set()
+
+
 @dataclass
 class World:
     """What a test holds. Set `solver` and `cache` before asking."""
@@ -71,6 +83,7 @@ class World:
     spans: list[Span] = field(default_factory=list)
     solver: Solver = nothing
     seen: list[SolveBuild] = field(default_factory=list)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[CallOpener]:
@@ -81,6 +94,7 @@ class World:
     async def solve(self, request: SolveBuild, served: Served) -> SolveDone:
         """Handler of the queue."""
         self.seen.append(request)
+        self.begun.set()
         return await self.solver(Build(request, self.bus, self.calls))
 
     async def add_executor(self, info: ExecutorInfo) -> None:
@@ -103,7 +117,7 @@ async def gateway_world(
     """Everything up until the context is left."""
     bus = bus or MemoryBus()
     address = f"unix://{folder}/gateway.sock"
-    sessions, readiness, blobs, spans = SessionRegistry(), Readiness(), MemoryBlobs(), list[Span]()
+    sessions, readiness, blobs, spans = SessionRegistry(), Watched(), MemoryBlobs(), list[Span]()
     async with Calls(bus) as calls, asyncio.TaskGroup() as tasks:
         mesh = Mesh(
             instance="gateway1",
@@ -124,8 +138,7 @@ async def gateway_world(
         ]
         await world.add_executor(EXECUTOR)
         async with asyncio.timeout(10):
-            while not readiness.ready:
-                await asyncio.sleep(0.005)
+            await readiness.came_up.wait()
         yield world
         for task in running:
             task.cancel()

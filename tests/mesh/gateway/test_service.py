@@ -131,8 +131,7 @@ async def test_draining_lets_a_running_build_end(tmp_path: Path) -> None:
         world.solver = solver
         request = control_pb2.SolveRequest(Ref="b1").SerializeToString()
         solving = tasks.create_task(client.unary("/moby.buildkit.v1.Control/Solve", request, within=10))
-        while not world.seen:
-            await asyncio.sleep(0.005)
+        await world.begun.wait()
         world.readiness.draining.set()
         await asyncio.sleep(0)
         go.set()
