@@ -1,6 +1,6 @@
 """Settings of the gateway."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class GatewayConfig:
     """With it, clients must show a certificate that it has signed."""
     relay_address: str = ""
     """Where other services of the fleet reach the sessions held here (`tcp://host:port`); empty = all-in-one, nobody else needs them."""
-    entitlements: frozenset[str] = field(default_factory=frozenset)
+    entitlements: tuple[str, ...] = ()
     """What builds may be granted: security.insecure, network.host, device."""
     history_max_entries: int = 50
     """Records beyond the newest so many are forgotten once they are older than `history_max_age`."""

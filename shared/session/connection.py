@@ -13,6 +13,7 @@ from shared.errors import BuildmeshError, SessionGone, Unsupported
 from shared.http2 import Connection, Limits, Role
 from shared.rpc import Call, CallOpener, ClientCall, Link
 from shared.session import bytes_pipe
+from shared.session.ports import SessionDescription
 
 _HEALTH: Final = "/grpc.health.v1.Health/Check"
 _LIMITS: Final = Limits(stream_window=4 << 20, connection_window=32 << 20, max_frame_size=1 << 20)
@@ -62,9 +63,12 @@ class SessionConnection:
     `methods`: what the client serves, lower case. `closed` is set once the session is of no more use.
     """
 
-    def __init__(self, *, session_id: str, methods: Collection[str], health: HealthRule | None = None) -> None:
+    def __init__(
+        self, *, session_id: str, methods: Collection[str], name: str = "", shared_key: str = "", health: HealthRule | None = None
+    ) -> None:
         self.session_id = session_id
         self.methods = frozenset(method.lower() for method in methods)
+        self.description = SessionDescription(id=session_id, name=name, shared_key=shared_key, methods=self.methods)
         self.closed = asyncio.Event()
         self._health = health or HealthRule()
         self._link: Link | None = None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from shared.errors import SessionGone
 from shared.session.connection import SessionConnection
-from shared.session.ports import SessionStream
+from shared.session.ports import SessionDescription, SessionStream
 
 WAIT: Final = 5.0
 """Seconds a caller waits for a session that isn't there yet: Solve may arrive before Session."""
@@ -63,8 +63,8 @@ class SessionRegistry:
         async with connection.open(method, metadata=metadata) as stream:
             yield stream
 
-    async def methods(self, session_id: str, *, wait: float = WAIT) -> Collection[str]:
-        return (await self.wait_for(session_id, within=wait)).methods
+    async def describe(self, session_id: str, *, wait: float = WAIT) -> SessionDescription:
+        return (await self.wait_for(session_id, within=wait)).description
 
     def statistics(self) -> dict[str, int]:
         return {"sessions": len(self._held)}

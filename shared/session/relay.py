@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from shared.errors import InvalidInput, SessionGone, Unavailable
 from shared.rpc import Call, CallOpener, Handler, connect
 from shared.session.connection import CallStream
-from shared.session.ports import SessionStream
+from shared.session.ports import SessionDescription, SessionStream
 from shared.session.registry import SessionRegistry, bare_id
 
 OPEN: Final = "/buildmesh.relay.v1.Sessions/Open"
-METHODS: Final = "/buildmesh.relay.v1.Sessions/Methods"
+DESCRIBE: Final = "/buildmesh.relay.v1.Sessions/Describe"
 _SESSION: Final = "buildmesh-session"
 _METHOD: Final = "buildmesh-method"
 _METADATA: Final = "buildmesh-metadata"
@@ -38,12 +38,13 @@ def relay_routes(registry: SessionRegistry) -> dict[str, Handler]:
             await _downward(call, stream)
             upward.cancel()
 
-    async def methods(call: Call) -> None:
+    async def describe(call: Call) -> None:
         request = json.loads(await call.recv_one())
-        found = await registry.methods(str(request["session"]), wait=min(float(request["wait"]), 60.0))
-        await call.send(json.dumps(sorted(found)).encode())
+        found = await registry.describe(str(request["session"]), wait=min(float(request["wait"]), 60.0))
+        told = {"id": found.id, "name": found.name, "shared_key": found.shared_key, "methods": sorted(found.methods)}
+        await call.send(json.dumps(told).encode())
 
-    return {OPEN: _ungrouped(open_call), METHODS: methods}
+    return {OPEN: _ungrouped(open_call), DESCRIBE: describe}
 
 
 def _ungrouped(handler: Handler) -> Handler:
@@ -88,7 +89,7 @@ class RelayLinks:
 
     def __init__(self, locate: Locate, *, local: SessionRegistry | None = None) -> None:
         self._locate = locate
-        self._local = local
+        self.local = local
         self._peers: dict[str, CallOpener] = {}
         self._stack = AsyncExitStack()
         self._dialing = asyncio.Lock()
@@ -100,8 +101,8 @@ class RelayLinks:
 
     @asynccontextmanager
     async def open(self, session_id: str, method: str, *, metadata: Sequence[tuple[str, str]] = ()) -> AsyncIterator[SessionStream]:
-        if self._local is not None and self._local.find(session_id) is not None:
-            async with self._local.open(session_id, method, metadata=metadata) as stream:
+        if self.local is not None and self.local.find(session_id) is not None:
+            async with self.local.open(session_id, method, metadata=metadata) as stream:
                 yield stream
             return
         peer = await self._peer(await self._locate(bare_id(session_id), 5.0))
@@ -109,12 +110,13 @@ class RelayLinks:
         async with await peer.open(OPEN, metadata=own) as call:
             yield CallStream(call)
 
-    async def methods(self, session_id: str, *, wait: float = 5.0) -> Collection[str]:
-        if self._local is not None and (held := self._local.find(session_id)) is not None:
-            return held.methods
+    async def describe(self, session_id: str, *, wait: float = 5.0) -> SessionDescription:
+        if self.local is not None and (held := self.local.find(session_id)) is not None:
+            return held.description
         peer = await self._peer(await self._locate(bare_id(session_id), wait))
         request = json.dumps({"session": bare_id(session_id), "wait": wait}).encode()
-        return frozenset(json.loads(await peer.unary(METHODS, request, within=wait + 5)))
+        told = json.loads(await peer.unary(DESCRIBE, request, within=wait + 5))
+        return SessionDescription(id=told["id"], name=told["name"], shared_key=told["shared_key"], methods=frozenset(told["methods"]))
 
     async def _peer(self, address: str) -> CallOpener:
         async with self._dialing:

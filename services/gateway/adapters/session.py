@@ -32,6 +32,8 @@ class Sessions:
         connection = SessionConnection(
             session_id=client.id,
             methods=client.methods,
+            name=client.name,
+            shared_key=client.shared_key,
             health=HealthRule.custom(client.health_timeout),
         )
         with self._registry.holding(connection):

@@ -165,7 +165,7 @@ async def test_errors_of_the_client(links: SessionRegistry, client: Client, tmp_
     with pytest.raises(NotFound, match="no access allowed"):
         await receive_local(links, "sess1", LocalRequest(name="other"), tmp_path, threads=threads)
     with pytest.raises(SessionGone):
-        await links.methods("nobody", wait=0.01)
+        await links.describe("nobody", wait=0.01)
     with pytest.raises(Unsupported):
         async with links.open("sess1", "/moby.x/Y"):
             pass
