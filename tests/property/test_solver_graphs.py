@@ -12,8 +12,11 @@ from tests.kit.solver_world import MemoryIndex, World, op_of, sha, vtx
 EMPTY = Statistics(vertices=0, edges_indexed=0, calls=0, requests=0, parked=0, results=0)
 
 
+Plan = list[tuple[int, tuple[int, ...], frozenset[int], int, bool]]
+
+
 @st.composite
-def blueprints(draw: st.DrawFn) -> list[tuple[int, tuple[int, ...], frozenset[int], int, bool]]:
+def blueprints(draw: st.DrawFn) -> Plan:
     """Vertices in order: (value, inputs among earlier ones, inputs with content key, seed, ignore cache)."""
     count = draw(st.integers(1, 9))
     plan = []
@@ -24,7 +27,7 @@ def blueprints(draw: st.DrawFn) -> list[tuple[int, tuple[int, ...], frozenset[in
     return plan
 
 
-def build_graph(plan: list[tuple[int, tuple[int, ...], frozenset[int], int, bool]], prefix: str) -> list[Vertex]:
+def build_graph(plan: Plan, prefix: str) -> list[Vertex]:
     """The plan as vertices. The seed stands for everything in the op that is part of its key, the value included."""
     vertices: list[Vertex] = []
     for i, (value, inputs, content, seed, ignore) in enumerate(plan):
@@ -63,7 +66,7 @@ orders = st.lists(st.integers(0, 1000), min_size=1, max_size=40)
 
 @given(blueprints(), orders)
 @settings(max_examples=300, deadline=None)
-def test_any_order_gives_the_same_result_and_runs_each_vertex_once(plan, draws) -> None:
+def test_any_order_gives_the_same_result_and_runs_each_vertex_once(plan: Plan, draws: list[int]) -> None:
     """One build from nothing."""
     world = World(choose=chooser(draws))
     vertices = build_graph(plan, "v")
@@ -75,7 +78,7 @@ def test_any_order_gives_the_same_result_and_runs_each_vertex_once(plan, draws) 
 
 @given(blueprints(), orders)
 @settings(max_examples=200, deadline=None)
-def test_a_second_build_runs_nothing_but_what_ignores_the_cache(plan, draws) -> None:
+def test_a_second_build_runs_nothing_but_what_ignores_the_cache(plan: Plan, draws: list[int]) -> None:
     """Other digests, same keys: everything comes from the cache."""
     index = MemoryIndex()
     first = World(index)
@@ -92,7 +95,7 @@ def test_a_second_build_runs_nothing_but_what_ignores_the_cache(plan, draws) -> 
 
 @given(blueprints(), blueprints(), orders, st.integers(0, 30), st.booleans())
 @settings(max_examples=300, deadline=None)
-def test_builds_side_by_side_with_one_cancelled(plan, other, draws, steps, shared_names) -> None:
+def test_builds_side_by_side_with_one_cancelled(plan: Plan, other: Plan, draws: list[int], steps: int, shared_names: bool) -> None:
     """Two builds that may share vertices or only keys; one is cancelled at some moment, the other must not notice."""
     world = World(choose=chooser(draws))
     mine = build_graph(plan, "v")
@@ -112,7 +115,7 @@ def test_builds_side_by_side_with_one_cancelled(plan, other, draws, steps, share
 
 @given(blueprints(), orders, st.lists(st.integers(0, 8), max_size=6))
 @settings(max_examples=200, deadline=None)
-def test_failures_end_the_build_and_leave_nothing(plan, draws, failing) -> None:
+def test_failures_end_the_build_and_leave_nothing(plan: Plan, draws: list[int], failing: list[int]) -> None:
     """Vertices fail to run: the build says so, and the scheduler is empty again."""
     world = World(choose=chooser(draws))
     vertices = build_graph(plan, "v")
