@@ -25,12 +25,12 @@ class NetworkConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorConfig:
-    """`state`: folder of snapshots and working files. `max_parallelism` 0 = twice the number of cores (ops that run at once).
+    """`max_parallelism` 0 = twice the number of cores (ops that run at once).
 
     `platforms` empty = detected, the native one first. `debug_output`: copy what steps print to this process's log.
     """
 
-    state: Path = Path("/var/lib/buildmesh/executor")
+    state: Path = Path()  # empty = "executor" in the process's state folder
     snapshotter: str = "auto"  # auto | overlayfs | native
     runtime: str = ""  # the OCI runtime's program; "" = buildkit-runc or runc on PATH
     max_parallelism: int = 0

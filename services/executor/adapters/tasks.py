@@ -20,9 +20,7 @@ from shared.wire.messages import OpDone, ResolveSource, RunOp, SourceResolved
 class OpRunner(Protocol):
     """Runs one kind of op on snapshots of this executor."""
 
-    async def run(
-        self, op: Any, request: RunOp, inputs: Sequence[str | None], report: Reporter
-    ) -> Sequence[str | None]:
+    async def run(self, op: Any, request: RunOp, inputs: Sequence[str | None], report: Reporter) -> Sequence[str | None]:
         """Snapshot ids by output index, committed and held under the request's lease; None = scratch."""
         ...
 

@@ -1,0 +1,34 @@
+"""All source drivers, by the class of source they serve."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from services.executor.adapters.content_hash import ContentHashes
+from services.executor.adapters.sources.http import HttpDriver
+from services.executor.adapters.sources.image import ImageDriver
+from services.executor.adapters.sources.image_store import KeptDocuments, Origins
+from services.executor.adapters.sources.local import LocalDriver
+from services.executor.core.source_ids import HttpSource, ImageSource, LocalSource
+from services.executor.ports import SnapshotStore, SourceDriver
+from shared.blobs.threads import Pool
+from shared.run.mesh import Mesh
+
+
+async def make_drivers(
+    mesh: Mesh, home: str, store: SnapshotStore, hashes: ContentHashes, threads: Pool, origins: Origins, root: Path
+) -> Mapping[type, SourceDriver]:
+    """`root` is the executor's folder; ETags of http sources are remembered in a bucket."""
+    remembered = await mesh.bus.bucket("http-etags")
+    return {
+        ImageSource: ImageDriver(origins, KeptDocuments(mesh.blobs)),
+        HttpSource: HttpDriver(
+            pool=origins.pool,
+            blobs=mesh.blobs,
+            links=mesh.sessions,
+            store=store,
+            threads=threads,
+            remembered=remembered,
+            home=home,
+        ),
+        LocalSource: LocalDriver(home=home, store=store, hashes=hashes, links=mesh.sessions, threads=threads),
+    }
