@@ -5,7 +5,7 @@ The gateway makes a `SessionConnection` per Control.Session call (`with registry
 finds it within the process, `relay.relay_routes` lends it to other processes and `relay.RelayLinks` opens calls through that.
 
 Callers: `filesync.receive_local` (a client's directory into a folder, only what differs), `filesend.export_tree`/`export_file`,
-`ssh.forward_agent`, `secrets`, `credentials`, `upload`, `content`; `tree_reader.walk`/`open_file` and `tree_writer.TreeWriter` are the disk side.
+`ssh.forward_agent`, `secrets`, `credentials`, `upload`, `content`. Disk side: `tree_reader.walk`/`open_file`, `tree_writer.TreeWriter`.
 """
 
 __all__: list[str] = []

@@ -39,8 +39,8 @@ def relay_routes(registry: SessionRegistry) -> dict[str, Handler]:
             upward.cancel()
 
     async def describe(call: Call) -> None:
-        request = json.loads(await call.recv_one())
-        found = await registry.describe(str(request["session"]), wait=min(float(request["wait"]), 60.0))
+        session_id, wait = _question(await call.recv_one())
+        found = await registry.describe(session_id, wait=wait)
         told = {"id": found.id, "name": found.name, "shared_key": found.shared_key, "methods": sorted(found.methods)}
         await call.send(json.dumps(told).encode())
 
@@ -57,6 +57,14 @@ def _ungrouped(handler: Handler) -> Handler:
             raise group.exceptions[0] from None
 
     return handle
+
+
+def _question(message: bytes) -> tuple[str, float]:
+    try:
+        request = json.loads(message)
+        return str(request["session"]), min(max(float(request["wait"]), 0.0), 60.0)
+    except (ValueError, TypeError, KeyError):
+        raise InvalidInput("malformed question about a session") from None
 
 
 def _inner_metadata(call: Call) -> list[tuple[str, str]]:
