@@ -200,6 +200,18 @@ class World:
         for call in [c for c, effect in self._held.items() if _name(effect) == name]:
             self.open[call] = self._held.pop(call)
 
+    def take_held(self, name: str) -> list[int]:
+        """Take away the held calls of this vertex; the test answers them itself."""
+        calls = [call for call, effect in self._held.items() if _name(effect) == name]
+        for call in calls:
+            del self._held[call]
+        return calls
+
+    def fail_held(self, name: str, error: Exception) -> None:
+        """The held calls of this vertex end in an error."""
+        for call in self.take_held(name):
+            self.send(Failed(call=call, error=error))
+
     def held(self) -> list[str]:
         """`kind name` of the calls that wait for `let`."""
         return [f"{_kind(effect)} {_name(effect)}" for effect in self._held.values()]

@@ -14,6 +14,7 @@ from shared.telemetry import Log
 from shared.wire import subjects
 from shared.wire.messages import CacheDrop, CacheKeys, CacheQuery, CacheRecords, CacheRecordsOf, CacheSave, CacheSaved, KeyDep, KeyNode
 
+REMEMBERED = 10_000
 WITHIN = 10.0  # seconds until a cachestore that is not there counts as empty
 
 
@@ -44,6 +45,8 @@ class CachestoreIndex:
         found: CacheKeys = await self._calls.call(
             subjects.CACHE, CacheQuery(nodes=nodes, deps=deps, input=q.input, digest=q.digest, output=q.output), within=WITHIN
         )
+        if len(self._empty) > REMEMBERED:
+            self._empty.clear()
         for key in found.keys:
             if not key.has_records:
                 self._empty[key.id] = None

@@ -29,7 +29,7 @@ from services.solver.core.vertex import CacheMap, ContentSelector, Digest, Outpu
 from services.solver.ports import CacheIndex, Work
 from services.solver.service.nested import NestedBuilds
 from services.solver.service.progress import Hub
-from shared.errors import BuildmeshError, Canceled, Internal, InvalidInput, RefLost, vertex_detail
+from shared.errors import BuildmeshError, Canceled, Code, Internal, InvalidInput, NotFound, RefLost, vertex_detail
 from shared.llb import BuildOp, PassthroughOp
 from shared.model import Digest as ContentDigest
 from shared.model import Ref
@@ -251,6 +251,8 @@ class Engine:
         except RefLost:
             raise
         except BuildmeshError as error:
+            if isinstance(error, NotFound):
+                error.status_code = Code.UNKNOWN  # a missing file is an ordinary failure of the build
             raise error.prefixed("failed to compute cache key") from None
 
     async def _run(self, vertex: Vertex, inputs: tuple[Ref | None, ...]) -> tuple[Ref | None, ...]:
