@@ -261,3 +261,9 @@ def frontend_detail(name: str, source: str) -> Detail:
 def compatibility_detail(version: int, feature: str) -> Detail:
     """`feature` is not in compatibility version `version`."""
     return _detail("CompatibilityFeature", {"version": version, "feature": feature})
+
+
+def first_failure(group: BaseExceptionGroup[BuildmeshError]) -> BuildmeshError:
+    """The first error of a TaskGroup's failure, as itself: siblings were cancelled because of it."""
+    inner = group.exceptions[0]
+    return first_failure(inner) if isinstance(inner, BaseExceptionGroup) else inner

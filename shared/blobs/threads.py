@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -18,6 +18,11 @@ class Pool:
     async def do(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of `call`, from a thread. A cancelled waiter leaves the call to finish by itself."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*args, **kwargs))
+
+    @property
+    def threads(self) -> Executor:
+        """The pool itself, for code that takes a concurrent.futures.Executor."""
+        return self._threads
 
     def close(self) -> None:
         """Let running calls finish, start none."""

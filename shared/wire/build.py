@@ -136,7 +136,7 @@ class BridgePong:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeSolve:
-    """Solve within the build; lazy unless `evaluate`. Answer: BridgeResult. `definition` or `frontend`, not both; neither → empty result."""
+    """Solve within the build; lazy unless `evaluate`. Answer: BridgeResult. `definition` or `frontend`, not both; none: empty result."""
 
     definition: bytes = b""
     frontend: str = ""
@@ -165,7 +165,7 @@ class BridgeResolveSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceMeta:
-    """What a source resolved to; only the fields of its scheme are set. `source` = marshaled pb.SourceOp, rewritten when policies say so."""
+    """What a source resolved to; only the fields of its scheme are set. `source` = marshaled pb.SourceOp, rewritten by policies."""
 
     source: bytes = b""
     image_digest: str = ""

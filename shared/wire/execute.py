@@ -35,7 +35,7 @@ class ResolveSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceResolved:
-    """`keys`: the cache-map digests in order (reference: solver/llbsolver/ops/source.go): sha256 of `buildkit.source.v0:<key>`, or `random:…`.
+    """`keys`: the cache-map digests in order (solver/llbsolver/ops/source.go): sha256 of `buildkit.source.v0:<key>`, or `random:…`.
 
     `ref` is set when nothing has to run to have the result (lazy image); `scratch` when it is known to be empty.
     `executor` is where running it is cheapest ("" = anywhere).
@@ -117,7 +117,7 @@ class ContentHash:
     ref: Ref | None
     selectors: tuple[HashSelector, ...]
     scope: Scope
-    vertex: Digest = Digest("")  # whose progress it is when layers have to be fetched first
+    vertex: Digest | None = None  # whose progress it is when layers have to be fetched first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.ports import Blobs
 from shared.blobs.threads import Pool
 from shared.bus.calls import Calls
-from shared.errors import BlobMissing, BuildmeshError, CallLost, RefLost
+from shared.errors import BlobMissing, BuildmeshError, CallLost, RefLost, first_failure
 from shared.model import Layer, Ref
 from shared.oci import chain_ids
 from shared.run.flight import Flight
@@ -55,7 +55,7 @@ class Materialise:
                     if ref is not None:
                         tasks.create_task(one(index, ref))
         except* BuildmeshError as group:
-            raise _first(group) from None
+            raise first_failure(group) from None
         return tuple(found)
 
     async def one(self, ref: Ref, scope: Scope, report: Reporter) -> str:
@@ -95,7 +95,7 @@ class Materialise:
                     await fetched
                     parent = await self._unpack(layer, f"chain:{chain}", parent, scope.lease, report)
         except* BuildmeshError as group:
-            error = _first(group)
+            error = first_failure(group)
             if isinstance(error, BlobMissing):
                 raise RefLost(ref.id, f"snapshot {ref.id}: {error.message}") from None
             raise error from None
@@ -143,8 +143,3 @@ def _file_chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             yield chunk
-
-
-def _first(group: BaseExceptionGroup[BuildmeshError]) -> BuildmeshError:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

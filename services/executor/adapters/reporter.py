@@ -60,7 +60,9 @@ class BatchReporter:
         with self._lock:
             statuses, self._statuses = tuple(self._statuses.values()), {}
             logs, self._logs = self._logs, []
-        frames, batch, size = [], [], 0
+        frames: list[TaskProgress] = []
+        batch: list[LogChunk] = []
+        size = 0
         for chunk in logs:
             if batch and size + len(chunk.data) > _BATCH:
                 frames.append(TaskProgress(logs=tuple(batch)))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from services.exporter.core.names import push_target
 from services.exporter.core.push_order import PushOrder
 from services.exporter.ports import BlobSource, Progress
-from shared.errors import BlobMissing, BuildmeshError
+from shared.errors import BlobMissing, BuildmeshError, first_failure
 from shared.model import Layer
 from shared.oci import Descriptor, Reference, parse_reference
 from shared.oci.media_types import is_foreign
@@ -96,9 +96,4 @@ async def _all_of(jobs: list[Callable[[], object]]) -> None:
             for job in jobs:
                 tasks.create_task(one(job))
     except* BuildmeshError as group:
-        raise _first(group) from None
-
-
-def _first(group: BaseExceptionGroup[BuildmeshError]) -> BuildmeshError:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+        raise first_failure(group) from None

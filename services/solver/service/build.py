@@ -10,7 +10,7 @@ from services.solver.ports import Files, Fleet, Frontends, Work
 from services.solver.service.engine import Engine, Job, scope_for
 from services.solver.service.progress import Stream
 from services.solver.service.results import Handle, Handles
-from shared.errors import BuildFailed, BuildmeshError, InvalidInput, NotFound
+from shared.errors import BuildFailed, BuildmeshError, InvalidInput, NotFound, first_failure
 from shared.llb import Op, decode_definition, decode_source_op, encode_op
 from shared.model import Digest, Platform, Warn, format_platform
 from shared.wire import subjects
@@ -245,19 +245,11 @@ async def _all_refs_of(handles: list[Handle]) -> None:
             for handle in handles:
                 tasks.create_task(_discard(handle))
     except* BuildmeshError as group:
-        raise _first(group) from None
+        raise first_failure(group) from None
 
 
 async def _discard(handle: Handle) -> None:
     await handle.ref()
-
-
-def _first(group: BaseExceptionGroup[BuildmeshError]) -> BuildmeshError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, BuildmeshError)
-    return error
 
 
 def all_refs(result: BridgeResult) -> list[BridgeRef]:

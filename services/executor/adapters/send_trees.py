@@ -1,0 +1,106 @@
+"""SendTrees: trees of this executor straight to the client's session, as directories or as one tar."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack
+
+from services.executor.adapters.materialise import Materialise
+from services.executor.adapters.reporter import reporting
+from services.executor.adapters.tree_entries import ShownTree, merged, open_in
+from services.executor.adapters.tree_tar import tar_chunks
+from services.executor.ports import Reporter, SnapshotStore
+from shared.blobs.threads import Pool
+from shared.bus.calls import Served
+from shared.errors import BuildmeshError, InvalidInput, Unsupported, first_failure
+from shared.session.filesend import export_file, export_tree
+from shared.session.ports import SessionLinks
+from shared.wire.messages import SendTrees, Sent, Tree
+
+_GATHER = 1 << 20
+
+
+class TreeSender:
+    """Handler of SendTrees."""
+
+    def __init__(self, *, materialise: Materialise, store: SnapshotStore, threads: Pool, links: SessionLinks) -> None:
+        self._materialise, self._store, self._threads, self._links = materialise, store, threads, links
+
+    async def send(self, request: SendTrees, served: Served) -> Sent:
+        """Raises RefLost, and what the client answers."""
+        if any(tree.extra for tree in request.trees):
+            raise Unsupported("attestation files are not supported by this server yet")
+        async with reporting(served, request.vertex) as report:
+            ids = await self._materialise.all([t.ref for t in request.trees], request.scope, report)
+            with ExitStack() as mounts:
+                shown = []
+                for tree, id in zip(request.trees, ids, strict=True):
+                    root = mounts.enter_context(self._store.mount(id)) if id is not None else ""
+                    label = tree.status_id.removeprefix("copying files").strip()
+                    shown.append(ShownTree(root=root, prefix=_safe_prefix(tree), label=label, epoch=request.epoch))
+                match request.kind:
+                    case "local":
+                        return Sent(bytes_sent=await self._directories(request, shown, report))
+                    case "tar":
+                        return Sent(bytes_sent=await self._tar(request, shown, report))
+        raise InvalidInput(f"unknown kind of export {request.kind[:40]!r}")
+
+    async def _directories(self, request: SendTrees, shown: Sequence[ShownTree], report: Reporter) -> int:
+        apart = len(shown) > 1 and request.mode != "delete" and all(t.prefix for t in shown)
+        groups = [[tree] for tree in shown] if apart else [list(shown)]
+        statuses = [t.status_id for t in request.trees] if apart or len(shown) == 1 else ["copying files"]
+        sent = [0] * len(groups)
+
+        async def one(index: int) -> None:
+            sent[index] = await self._directory(request, groups[index], statuses[index], report)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for index in range(len(groups)):
+                    tasks.create_task(one(index))
+        except* BuildmeshError as group:
+            raise first_failure(group) from None
+        return sum(sent)
+
+    async def _directory(self, request: SendTrees, trees: Sequence[ShownTree], status: str, report: Reporter) -> int:
+        report.status(status, name="transferring")
+        sent = await export_tree(
+            self._links,
+            request.session,
+            request.exporter_id,
+            merged(trees),
+            lambda path: open_in(trees, path),
+            threads=self._threads.threads,
+            multi_platform=request.mode == "delete" and len(request.trees) > 1,
+            on_progress=lambda done: report.status(status, name="transferring", current=done),
+        )
+        report.status(status, name="transferring", current=sent, done=True)
+        return sent
+
+    async def _tar(self, request: SendTrees, trees: Sequence[ShownTree], report: Reporter) -> int:
+        report.status("sending tarball")
+        chunks = tar_chunks(merged(trees), lambda path: open_in(trees, path))
+        sent = await export_file(self._links, request.session, request.exporter_id, self._gathered(chunks), metadata=request.metadata)
+        report.status("sending tarball", done=True)
+        return sent
+
+    async def _gathered(self, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+        """The small pieces of a tar in large ones, made in a thread."""
+        while piece := await self._threads.do(_gather, chunks):
+            yield piece
+
+
+def _gather(chunks: Iterator[bytes]) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        if size >= _GATHER:
+            break
+    return b"".join(parts)
+
+
+def _safe_prefix(tree: Tree) -> str:
+    if "/" in tree.prefix or tree.prefix in (".", "..") or "\0" in tree.prefix:
+        raise InvalidInput(f"invalid platform directory {tree.prefix[:100]!r}")
+    return tree.prefix
