@@ -29,6 +29,12 @@ ACTIVE_TTL = 30.0
 RENEW_EVERY = 10.0
 LAST_WORD_WITHIN = 1.0
 """Seconds that the solver's final event may lag behind its answer."""
+REGISTERED_WITHIN = 10.0
+"""Seconds that a bridge call waits for its Solve, which clients send at the same time."""
+REFUSED_AFTER = 0.2
+"""Seconds by which they lag behind the answer of Solve, the better error, since clients show the first that arrives."""
+REFUSED_KEPT = 15.0
+"""Seconds for which bridge calls of a refused build are told at once instead of waiting."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +67,8 @@ class Builds:
         self._gateway, self._bus, self._calls, self._codec = gateway, bus, calls, codec
         self._recordings, self._history, self._clock, self._log = recordings, history, clock, log
         self._running: dict[str, _Running] = {}
+        self._refused: set[str] = set()
+        self._waiting: dict[str, set[asyncio.Timeout]] = {}
         self._bucket: KeyValue | None = None
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -164,16 +172,38 @@ class Builds:
         if stored is not None and ref not in self._running:
             return StoredProgress(stored)
         try:
-            async with asyncio.timeout(wait):
-                await self.registered(ref)
-        except TimeoutError:
-            raise NotFound(f"no such job {ref}") from None
+            await self.registered(ref, wait=wait)
+        except NotFound:
+            if ref in self._refused:
+                return StoredProgress(b"")
+            raise
         return self._recordings.get(ref) or self._recordings.start(ref)
 
-    async def registered(self, ref: str) -> None:
-        """Wait until some gateway runs (or has just run) this build."""
+    def refuse(self, ref: str) -> None:
+        """A Solve with this ref was refused: whoever waits for it need not wait longer."""
+        self._refused.add(ref)
+        asyncio.get_running_loop().call_later(REFUSED_KEPT, self._refused.discard, ref)
+        for scope in self._waiting.get(ref, ()):
+            scope.reschedule(asyncio.get_running_loop().time() + REFUSED_AFTER)
+
+    async def registered(self, ref: str, *, wait: float = REGISTERED_WITHIN) -> None:
+        """Wait until some gateway runs (or has just run) this build. Raises NotFound `no such job <ref>`."""
         if ref in self._running or self._recordings.get(ref) is not None:
             return
+        waiting = self._waiting.setdefault(ref, set())
+        scope = asyncio.timeout(REFUSED_AFTER if ref in self._refused else wait)
+        waiting.add(scope)
+        try:
+            async with scope:
+                await self._appeared(ref)
+        except TimeoutError:
+            raise NotFound(f"no such job {ref}") from None
+        finally:
+            waiting.discard(scope)
+            if not waiting:
+                self._waiting.pop(ref, None)
+
+    async def _appeared(self, ref: str) -> None:
         async with (await self._active()).watch(ref) as changes:
             async for key, entry in changes:
                 if key == ref and entry is not None:

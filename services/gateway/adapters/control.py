@@ -68,7 +68,11 @@ class Control:
 
     async def solve(self, request: pb.SolveRequest, call: Call) -> pb.SolveResponse:
         """Blocks for the whole build; a client that leaves cancels it."""
-        wanted = canonical(read_solve_request(request), allowed_entitlements=self._entitlements)
+        try:
+            wanted = canonical(read_solve_request(request), allowed_entitlements=self._entitlements)
+        except BuildmeshError:
+            self._builds.refuse(request.Ref)
+            raise
         response = await self._builds.solve(wanted, identity=call.peer.common_name)
         return pb.SolveResponse(ExporterResponse=response)
 

@@ -31,7 +31,9 @@ from shared.wire.messages import (
     Worker,
 )
 
-CONFIG = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/bin"]}, "rootfs": {"type": "layers", "diff_ids": ["x"]}})
+CONFIG = json.dumps(
+    {"architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/bin"]}, "rootfs": {"type": "layers", "diff_ids": ["x"]}}
+)
 DIGEST = "sha256:" + "ab" * 32
 
 
