@@ -26,20 +26,27 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def build(cls: type[T], table: Mapping[str, Any], *, where: str = "") -> T:
-    """`cls` from a TOML table. Dashes in keys stand for underscores. Raises InvalidInput naming the key by its full path."""
-    names = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
+    """`cls` from a TOML table. Case, dashes and underscores in keys don't matter. Raises InvalidInput naming the key by its full path.
+
+    A field's key is shown in hints as its metadata `toml` says, else by its name.
+    """
+    fields = {_bare(f.metadata.get("toml", f.name)): f for f in dataclasses.fields(typing.cast(Any, cls))}
     hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
     for key, value in table.items():
-        name = key.replace("-", "_")
         path = f"{where}.{key}" if where else key
-        if name not in names:
-            raise unknown_key(path, key, names)
-        values[name] = convert(hints[name], value, path)
+        field = fields.get(_bare(key))
+        if field is None:
+            raise unknown_key(path, key, [f.metadata.get("toml", f.name) for f in fields.values()])
+        values[field.name] = convert(hints[field.name], value, path)
     try:
         return cls(**values)
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"{where or 'configuration'}: {error}") from None
+
+
+def _bare(key: str) -> str:
+    return key.lower().replace("-", "").replace("_", "")
 
 
 def unknown_key(path: str, key: str, known: typing.Iterable[str]) -> InvalidInput:
@@ -52,12 +59,16 @@ def unknown_key(path: str, key: str, known: typing.Iterable[str]) -> InvalidInpu
 
 def convert(hint: Any, value: Any, path: str) -> Any:
     """`value` as the field's type; raises InvalidInput naming `path`."""
+    if hint is Any:
+        return value
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         members = [a for a in typing.get_args(hint) if a is not type(None)]
         return convert(members[0], value, path)
     if origin is tuple:
         return tuple(convert(typing.get_args(hint)[0], v, f"{path}[{i}]") for i, v in enumerate(_typed(list, value, path)))
+    if origin is frozenset:
+        return frozenset(convert(typing.get_args(hint)[0], v, f"{path}[{i}]") for i, v in enumerate(_typed(list, value, path)))
     if origin is not None and issubclass(origin, Mapping):
         item = typing.get_args(hint)[1]
         return {k: convert(item, v, f"{path}.{k}") for k, v in _typed(dict, value, path).items()}

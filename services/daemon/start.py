@@ -1,0 +1,46 @@
+"""Starts the daemon: umask, who may run it, the lock, then the six services."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from services.daemon.flags import parse_flags
+from services.daemon.lock import notify, state_lock
+from shared.errors import BuildmeshError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status. Errors go to stderr as `buildkitd: …`, as software that starts one expects."""
+    os.umask(0)  # modes that builds ask for are literal
+    environment = dict(os.environ)
+    try:
+        flags = parse_flags(sys.argv[1:] if argv is None else argv, environment)
+        rootless = bool(flags.rootless) or (in_user_namespace() and flags.rootless is None)
+        if os.geteuid() != 0:
+            raise BuildmeshError("rootless mode requires to be executed as the mapped root in a user namespace; you may use RootlessKit")
+        return _run(flags, environment, rootless)
+    except BuildmeshError as error:
+        print(f"buildkitd: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(flags: argparse.Namespace, environment: dict[str, str], rootless: bool) -> int:
+    from services.all_in_one import all_in_one
+    from services.daemon.plan import make_plan
+    from shared.run.process import run_loop
+
+    config = make_plan(flags, environment, rootless=rootless)
+    with state_lock(config.mesh.state):
+        status = run_loop(all_in_one(config, environment, on_ready=lambda: notify(environment, "READY=1")))
+        notify(environment, "STOPPING=1")
+    return status
+
+
+def in_user_namespace() -> bool:
+    """Whether uid 0 here is somebody else outside (the whole range mapped to itself means: no)."""
+    try:
+        with open("/proc/self/uid_map") as table:
+            return table.readline().split() != ["0", "0", "4294967295"]
+    except OSError:
+        return False
