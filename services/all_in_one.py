@@ -32,30 +32,30 @@ class AllConfig:
 
 def all_in_one(config: AllConfig, environment: Mapping[str, str], *, on_ready: Callable[[], None] | None = None) -> Program:
     """All six over one bus."""
-    from services.cachestore import service as cachestore
-    from services.executor import service as executor
-    from services.exporter import service as exporter
-    from services.frontend import service as frontend
-    from services.gateway import service as gateway
-    from services.solver import service as solver
+    from services.cachestore.service import run as cachestore
+    from services.executor.service import run as executor
+    from services.exporter.service import run as exporter
+    from services.frontend.service import run as frontend
+    from services.gateway.service import run as gateway
+    from services.solver.service import run as solver
 
     async def run_gateway(mesh: Mesh) -> None:
-        await gateway.run(config.gateway, mesh)
+        await gateway(config.gateway, mesh)
 
     async def run_frontend(mesh: Mesh) -> None:
-        await frontend.run(config.frontend, mesh)
+        await frontend(config.frontend, mesh)
 
     async def run_solver(mesh: Mesh) -> None:
-        await solver.run(config.solver, mesh)
+        await solver(config.solver, mesh)
 
     async def run_executor(mesh: Mesh) -> None:
-        await executor.run(config.executor, mesh)
+        await executor(config.executor, mesh)
 
     async def run_exporter(mesh: Mesh) -> None:
-        await exporter.run(config.exporter, mesh)
+        await exporter(config.exporter, mesh)
 
     async def run_cachestore(mesh: Mesh) -> None:
-        await cachestore.run(config.cachestore, mesh)
+        await cachestore(config.cachestore, mesh)
 
     services = {
         "gateway": run_gateway,

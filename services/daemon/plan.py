@@ -10,12 +10,13 @@ from services.all_in_one import AllConfig
 from services.cachestore.config import CachestoreConfig
 from services.daemon.amounts import SECOND, Caps, Disk, default_policy, parse_duration, parse_keep_storage, parse_space
 from services.daemon.toml_file import DaemonFile, GcPolicyTable, OciTable, read_file
-from services.executor.config import DnsConfig, ExecutorConfig
+from services.executor.config import ExecutorConfig, NetworkConfig
 from services.exporter.config import ExporterConfig
 from services.frontend.config import FrontendConfig
 from services.gateway.config import GatewayConfig
 from services.solver.config import SolverConfig
 from shared.errors import InvalidInput
+from shared.model import Platform, parse_platform
 from shared.registry.hosts import HostConfig, RegistryHosts
 from shared.run.backends import MeshConfig
 from shared.telemetry import LogFormat
@@ -66,7 +67,7 @@ def make_plan(flags: argparse.Namespace, environment: Mapping[str, str], *, root
         gateway=_gateway(flags, file, paths, granted),
         frontend=FrontendConfig(),
         solver=SolverConfig(entitlements=granted),
-        executor=_executor(flags, file, root, granted, registries, paths),
+        executor=_executor(flags, file, root, granted, registries, environment),
         exporter=ExporterConfig(registries=registries),
         cachestore=CachestoreConfig(),
     )
@@ -122,7 +123,7 @@ def _gateway(flags: argparse.Namespace, file: DaemonFile, paths: Defaults, grant
         tls_cert=cert,
         tls_key=key,
         tls_ca=ca,
-        entitlements=frozenset(granted),
+        entitlements=granted,
         history_max_entries=50 if history is None else history.max_entries,
         history_max_age=max_age / SECOND,
     )
@@ -145,7 +146,12 @@ def _registries(file: DaemonFile) -> RegistryHosts:
 
 
 def _executor(
-    flags: argparse.Namespace, file: DaemonFile, root: Path, granted: tuple[str, ...], registries: RegistryHosts, paths: Defaults
+    flags: argparse.Namespace,
+    file: DaemonFile,
+    root: Path,
+    granted: tuple[str, ...],
+    registries: RegistryHosts,
+    environment: Mapping[str, str],
 ) -> ExecutorConfig:
     oci = file.worker.oci
     enabled = flags.oci_worker if flags.oci_worker is not None else oci.enabled
@@ -156,39 +162,44 @@ def _executor(
     if no_sandbox and not rootless:
         raise InvalidInput("can't enable NoProcessSandbox without Rootless")
     return ExecutorConfig(
-        root=str(root / "executor"),
-        slots=int(flags.oci_max_parallelism or oci.max_parallelism or 0),
-        platforms=flags.oci_worker_platform or oci.platforms,
-        labels={**oci.labels, **_pairs(flags.oci_worker_labels)},
+        state=root / "executor",
         snapshotter=flags.oci_worker_snapshotter or oci.snapshotter or "auto",
+        runtime=flags.oci_worker_binary or oci.binary,
+        max_parallelism=int(flags.oci_max_parallelism or oci.max_parallelism or 0),
+        platforms=tuple(_platform(text) for text in _words(flags.oci_worker_platform) or oci.platforms),
+        labels=tuple({**oci.labels, **_pairs(flags.oci_worker_labels)}.items()),
+        entitlements=frozenset(granted),
+        network=_network(flags, file),
+        cgroup_parent=oci.default_cgroup_parent,
         registries=registries,
         gc_policy=gc_policy(flags, oci, disk_of(root)),
-        binary=flags.oci_worker_binary or oci.binary,
-        entitlements=granted,
-        cgroup_parent=oci.default_cgroup_parent,
-        apparmor_profile=flags.oci_worker_apparmor_profile or oci.apparmor_profile,
-        selinux=bool(flags.oci_worker_selinux or oci.selinux),
-        rootless=rootless,
-        no_process_sandbox=no_sandbox,
-        cdi_disabled=bool(flags.cdi_disabled or file.cdi.disabled),
-        cdi_spec_dirs=_words(flags.cdi_spec_dir) or file.cdi.spec_dirs or ExecutorConfig().cdi_spec_dirs,
-        cdi_auto_allowed=file.cdi.auto_allowed,
-        otel_socket=flags.otel_socket_path or file.otel.socket_path or paths.otel_socket,
-        network=_network(flags.oci_worker_net or oci.network_mode or "auto"),
-        cni_config=flags.oci_cni_config_path or oci.cni_config_path or ExecutorConfig().cni_config,
-        cni_binaries=flags.oci_cni_binary_dir or oci.cni_binary_path or ExecutorConfig().cni_binaries,
-        cni_pool=int(flags.oci_cni_pool_size or oci.cni_pool_size or 0),
-        bridge_name=oci.bridge_name or "buildkit0",
-        bridge_subnet=oci.bridge_subnet or "10.10.0.0/16",
-        dns=DnsConfig(nameservers=file.dns.nameservers, options=file.dns.options, search_domains=file.dns.search_domains),
-        proxy_network=bool(flags.proxy_network or file.proxy_network),
+        debug_output=environment.get("BUILDKIT_DEBUG_EXEC_OUTPUT", "") not in ("", "0", "false"),
     )
 
 
-def _network(mode: str) -> str:
+def _platform(text: str) -> Platform:
+    try:
+        return parse_platform(text)
+    except ValueError as error:
+        raise InvalidInput(str(error)) from None
+
+
+def _network(flags: argparse.Namespace, file: DaemonFile) -> NetworkConfig:
+    oci, usual = file.worker.oci, NetworkConfig()
+    mode = flags.oci_worker_net or oci.network_mode or usual.mode
     if mode not in ("auto", "bridge", "cni", "host"):
         raise InvalidInput(f'invalid network mode: "{mode}"')
-    return mode
+    return NetworkConfig(
+        mode=mode,
+        cni_config=flags.oci_cni_config_path or oci.cni_config_path or usual.cni_config,
+        cni_binaries=flags.oci_cni_binary_dir or oci.cni_binary_path or usual.cni_binaries,
+        cni_pool=int(flags.oci_cni_pool_size or oci.cni_pool_size or 0),
+        bridge_name=oci.bridge_name or usual.bridge_name,
+        bridge_subnet=oci.bridge_subnet or usual.bridge_subnet,
+        nameservers=file.dns.nameservers,
+        dns_options=file.dns.options,
+        search_domains=file.dns.search_domains,
+    )
 
 
 def _words(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ class Builds:
         async with asyncio.TaskGroup() as tasks:
             pump = tasks.create_task(build.stream.pump(), name="progress")
             subject = subjects.build_bridge(build.ref)
-            serving = tasks.create_task(self._calls.serve(subject, bridge.handlers()), name="bridge")
+            serving = tasks.create_task(self._calls.serve(subject, bridge.handlers(), lasting=True), name="bridge")
             try:
                 outcome = await self._outcome(build)
             except BuildmeshError as error:
