@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from shared.errors import BuildFailed, source_detail, vertex_detail
 from shared.model import Digest, LogChunk, SourceInfo, SourcePosition, SourceRange, VertexEvent
 from shared.wire.build import BridgeRef, BridgeResult, BridgeReturn, BridgeSolve, Done, SolveDone
 from shared.wire.cache import DiskUsage, Prune, Pruned, PrunedBatch
 from shared.wire.execute import UsageRecord, UsageReport
 from shared.wire.failure import from_failure
-
 from tests.kit.gateway_world import Build, World, gateway_world
 from tests.kit.parts import program
 
