@@ -18,8 +18,8 @@ from shared.fsutil import packets
 from shared.fsutil.packets import Malformed, Stat
 from shared.fsutil.receiver import METADATA_FILE, Differ, Receiver, SenderError, Step
 from shared.session.ports import SessionLinks, SessionStream
+from shared.session.tree_batches import BatchWriter
 from shared.session.tree_reader import walk
-from shared.session.tree_writer import TreeWriter
 
 METHOD: Final = "/moby.filesync.v1.FileSync/DiffCopy"
 
@@ -113,9 +113,10 @@ async def receive_tree(
 ) -> None:
     """Run a receiver against an open stream until both sides are done. A failure here is told to the sender before it is raised."""
     loop = asyncio.get_running_loop()
-    writer = await loop.run_in_executor(threads, lambda: TreeWriter(destination, owner=owner))
+    writer = await loop.run_in_executor(threads, lambda: BatchWriter(destination, threads=threads, owner=owner))
+    steps = _Steps(loop, threads, writer)
     try:
-        await _transfer(stream, receiver, _Steps(loop, threads, writer), on_progress)
+        await _transfer(stream, receiver, steps, on_progress)
     except (Malformed, ValueError) as error:
         await _tell(stream, str(error))
         raise InvalidInput(f"client sent an unusable file list: {error}") from None
@@ -126,6 +127,7 @@ async def receive_tree(
         raise
     finally:
         # even when we are cancelled, nothing writes to the destination any more once this returns
+        steps.abandon()
         await asyncio.shield(asyncio.wrap_future(threads.submit(writer.close)))
 
 
@@ -151,7 +153,7 @@ async def _transfer(stream: SessionStream, receiver: Receiver, steps: _Steps, on
 class _Steps:
     """Hands steps to the writer's thread: while one batch is written the next is received, and no more than that."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, writer: TreeWriter) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, writer: BatchWriter) -> None:
         self._loop = loop
         self._threads = threads
         self._writer = writer
@@ -170,6 +172,11 @@ class _Steps:
         while self._busy is not None or self._waiting:
             await self._settle()
             await self.put([])
+
+    def abandon(self) -> None:
+        """Nobody will look at the batch that is being written."""
+        if self._busy is not None:
+            self._busy.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _settle(self) -> None:
         if self._busy is not None:
