@@ -21,7 +21,7 @@ _NAMES = ("a", "b", "a-b", "a.txt", "é", "n" * 120)
 def _grow(root: Path, rng: random.Random) -> None:
     """A few random changes to a full tree."""
     for _ in range(12):
-        paths = [p for p in root.rglob("*")]
+        paths = list(root.rglob("*"))
         directories = [root, *(p for p in paths if p.is_dir() and not p.is_symlink())]
         new = rng.choice(directories) / rng.choice(_NAMES)
         match rng.randrange(6):
@@ -64,7 +64,7 @@ def _content(path: str) -> bytes:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 1 << 30))
 def test_layers_rebuild_the_tree(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
-    """Differences of successive states, unpacked as overlay layers and in place, give the last state; packing the layers again is stable."""
+    """Differences of successive states, unpacked as overlay layers and in place, give the last state; repacking is stable."""
     rng, base = random.Random(seed), tmp_path_factory.mktemp("layers")
     before: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
