@@ -24,6 +24,11 @@ class Pool:
         """The pool itself, for code that takes a concurrent.futures.Executor."""
         return self._threads
 
+    @property
+    def executor(self) -> ThreadPoolExecutor:
+        """The threads themselves, for callees that hand work to them one by one."""
+        return self._threads
+
     def close(self) -> None:
         """Let running calls finish, start none."""
         self._threads.shutdown(wait=False, cancel_futures=True)

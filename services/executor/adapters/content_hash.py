@@ -29,6 +29,7 @@ class ContentHashes:
         self._directory = directory
         self._keep = keep
         self._trees: OrderedDict[str, _Entry] = OrderedDict()
+        self._aliases: dict[str, str] = {}
         self._lock = threading.Lock()
         directory.mkdir(parents=True, exist_ok=True)
 
@@ -38,7 +39,7 @@ class ContentHashes:
         `mount` is called only when something has to be read. Raises NotFound
         (`failed to calculate checksum of ref <id>: "<path>": not found`), InvalidInput, OSError.
         """
-        with self._tree(snapshot, mount) as tree:
+        with self._tree(self._aliases.get(snapshot, snapshot), mount) as tree:
             try:
                 return Digest(join_digests([checksum(tree, s) for s in selections or (Selection(),)]))
             except NotFound as e:
@@ -55,6 +56,13 @@ class ContentHashes:
                 self._trim()
             self._save(snapshot, tree)
 
+    def alias(self, snapshot: str, target: str) -> None:
+        """From now on `snapshot` is another name of `target` (a frozen view of a directory that is updated in place)."""
+        require_safe_id(snapshot, "snapshot id")
+        with self._lock:
+            self._aliases = {a: t for a, t in self._aliases.items() if t != target}
+            self._aliases[snapshot] = target
+
     def take(self, snapshot: str) -> Tree | None:
         """The remembered tree, to be changed and adopted again under the same or another id; None if there is none. Forgets it here."""
         entry = self._entry(snapshot, load_only=True)
@@ -64,6 +72,8 @@ class ContentHashes:
     def forget(self, snapshot: str) -> None:
         """Drop what is known of a snapshot (it was removed, or is about to change). Idempotent."""
         with self._lock:
+            if self._aliases.pop(snapshot, None) is not None:
+                return
             self._trees.pop(snapshot, None)
             with contextlib.suppress(FileNotFoundError):
                 self._path(snapshot).unlink()

@@ -127,6 +127,39 @@ class Tree:
             node.header = self._disk_digest(path)
         return node.header
 
+    def mark_changed(self, path: str) -> None:
+        """An entry was made, written anew, or got other metadata; `path` as elsewhere. Nothing is read but the entry's own lstat."""
+        parent, name = self._known_parent(path)
+        if parent is None:
+            return
+        st = os.lstat(full := self.root() + path)
+        kind = kind_of_mode(st.st_mode)
+        old = parent.get(name)
+        node = Node(kind, link=os.readlink(full) if kind is Kind.SYMLINK else "")
+        if kind is Kind.DIR and old is not None and old.kind is Kind.DIR:
+            node.children = old.children
+        parent[name] = node
+
+    def mark_removed(self, path: str) -> None:
+        """An entry is gone, with all below it."""
+        parent, name = self._known_parent(path)
+        if parent is not None:
+            parent.pop(name, None)
+
+    def _known_parent(self, path: str) -> "tuple[dict[str, Node] | None, str]":
+        """The listed directory that holds `path`, None where nothing is remembered; the digests above are forgotten."""
+        self.dirty = True
+        node = self.node
+        *directories, name = path.split("/")[1:]
+        for part in directories:
+            node.digest = ""
+            child = (node.children or {}).get(part)
+            if child is None or child.kind is not Kind.DIR:
+                return None, name
+            node = child
+        node.digest = ""
+        return node.children, name
+
     def _own_digest(self, path: str, node: Node) -> str:
         if not node.digest:
             node.digest = self._disk_digest(path)
@@ -187,8 +220,8 @@ def scanned_tree(root: Root) -> Tree:
 
 
 def received_tree(root: Root) -> Tree:
-    """A tree for a directory that is filled by change notices (local sources). Its root has no metadata of its own, as in BuildKit."""
-    return Tree(Node(Kind.DIR, header=EMPTY_DIGEST, listed=True), root)
+    """A tree for a directory that is kept up to date with a client's (local sources). Its root has no metadata, as in BuildKit."""
+    return Tree(Node(Kind.DIR, header=EMPTY_DIGEST), root)
 
 
 def clean(path: str) -> str:

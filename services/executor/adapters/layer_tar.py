@@ -34,17 +34,18 @@ _TYPES = {
 }
 
 
-def layer_tar(changes: Iterable[Change], parent_of: Callable[[str], Change]) -> Iterator[bytes | memoryview]:
+def layer_tar(changes: Iterable[Change], parent_of: Callable[[str], Change], *, latest: int | None = None) -> Iterator[bytes | memoryview]:
     """The tar as pieces of about a MiB. `parent_of` gives an unchanged parent directory as it is (parents of changes are always included).
 
-    Raises OSError, and Internal when a file changes while it is read.
+    Times after `latest` (seconds) become `latest`. Raises OSError, and Internal when a file changes while it is read.
     """
-    return _Writer(parent_of).run(changes)
+    return _Writer(parent_of, latest).run(changes)
 
 
 class _Writer:
-    def __init__(self, parent_of: Callable[[str], Change]) -> None:
+    def __init__(self, parent_of: Callable[[str], Change], latest: int | None) -> None:
         self._parent_of = parent_of
+        self._latest = latest
         self._directories: set[str] = set()
         self._links: dict[tuple[int, int], bytes] = {}  # (device, inode) → the name that carries the data
         self._waiting: dict[tuple[int, int], list[str]] = {}  # unchanged names of files that may turn out changed
@@ -105,6 +106,9 @@ class _Writer:
         device = kind in (stat.S_IFCHR, stat.S_IFBLK)
         value = capability(change.source) if kind != stat.S_IFLNK else b""
         size = st.st_size if kind == stat.S_IFREG and not link else 0
+        mtime = st.st_mtime_ns // 1_000_000_000
+        if self._latest is not None and mtime > self._latest:
+            mtime = self._latest
         self._buffer += encode_header(
             name=name,
             typeflag=HARDLINK if link else _TYPES[kind],
@@ -112,7 +116,7 @@ class _Writer:
             uid=st.st_uid,
             gid=st.st_gid,
             size=size,
-            mtime=st.st_mtime_ns // 1_000_000_000,
+            mtime=mtime,
             linkname=linkname,
             major=os.major(st.st_rdev) if device else 0,
             minor=os.minor(st.st_rdev) if device else 0,
