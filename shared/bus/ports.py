@@ -89,7 +89,7 @@ class EventLog(Protocol):
     """Append-only logs with replay, kept for some minutes after the last append."""
 
     async def append(self, subject: str, data: bytes) -> int:
-        """Add an entry; returns its sequence number within the subject, from 1."""
+        """Add an entry; returns its sequence number. Numbers grow within a subject; they need not be consecutive."""
         ...
 
     def follow(self, subject: str, *, after: int = 0) -> AbstractAsyncContextManager[Subscription]:

@@ -1,0 +1,195 @@
+"""`nats://`: NATS for ephemeral messages, JetStream for work queues, logs and buckets. The library is imported when a bus is opened.
+
+JetStream is a hint (docs/adr): when its streams are gone — the folder was lost — they are made anew and the operation is tried once more.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from shared.bus.memory import Inflow
+from shared.bus.nats_kv import NatsKeyValue
+from shared.bus.nats_work import NatsLease, Pullers
+from shared.bus.ports import Delivery, KeyValue, Lease, Subscription
+from shared.errors import Unavailable
+
+T = TypeVar("T")
+
+WORK_STREAM = "WORK"
+LOG_STREAM = "LOGS"
+LOG_SUBJECTS = ["build.*.events"]
+LOG_SECONDS = 6 * 3600.0
+DEDUPE_SECONDS = 120.0
+ACK_WAIT = 30.0
+CONNECT_SECONDS = 2.0
+OPERATION_SECONDS = 10.0
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+class NatsBus:
+    """See shared.bus.ports.Bus. Opened by `connect`."""
+
+    def __init__(self, client: Any, *, ack_wait: float) -> None:
+        self._nc = client
+        self._js = client.jetstream(timeout=OPERATION_SECONDS)
+        self._ack_wait = ack_wait
+        self._pullers = Pullers(self._js, WORK_STREAM, ack_wait, self._make_streams)
+        self._buckets: dict[str, NatsKeyValue] = {}
+
+    @classmethod
+    async def connect(cls, url: str, *, ack_wait: float = ACK_WAIT) -> "NatsBus":
+        """Connect, waiting for the server as long as it takes: services start in any order. It reconnects by itself for ever."""
+        import nats
+
+        async def quiet(error: Exception) -> None:
+            return None  # each operation that fails tells its caller
+
+        while True:
+            try:
+                client = await nats.connect(
+                    url.split(","),
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.2,
+                    connect_timeout=CONNECT_SECONDS,
+                    allow_reconnect=True,
+                    error_cb=quiet,
+                    pending_size=64 * 1024 * 1024,
+                )
+                break
+            except (nats.errors.NoServersError, OSError):
+                await asyncio.sleep(0.2)
+        bus = cls(client, ack_wait=ack_wait)
+        await bus._make_streams()
+        return bus
+
+    async def _make_streams(self) -> None:
+        from nats.js import api
+
+        work = api.StreamConfig(
+            name=WORK_STREAM, subjects=["work.>"], retention=api.RetentionPolicy.WORK_QUEUE, duplicate_window=DEDUPE_SECONDS
+        )
+        logs = api.StreamConfig(name=LOG_STREAM, subjects=LOG_SUBJECTS, max_age=LOG_SECONDS, max_msgs_per_subject=100_000)
+        for config in (work, logs):
+            await self._make_stream(config)
+
+    async def _make_stream(self, config: Any) -> None:
+        from nats.errors import TimeoutError as NatsTimeout
+        from nats.js.errors import BadRequestError, NotFoundError, ServiceUnavailableError
+
+        while True:
+            try:
+                await self._js.stream_info(config.name)
+                return
+            except NotFoundError:
+                pass
+            except (NatsTimeout, ServiceUnavailableError):  # JetStream is not up yet
+                await asyncio.sleep(0.2)
+                continue
+            try:
+                await self._js.add_stream(config)
+                return
+            except BadRequestError:
+                await asyncio.sleep(0.1)  # another process makes it right now
+
+    async def _again(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Once more when the streams are gone; errors of the library become ours."""
+        from nats.errors import Error, NoRespondersError
+        from nats.js.errors import NoStreamResponseError, NotFoundError
+
+        try:
+            try:
+                return await operation()
+            except (NoStreamResponseError, NotFoundError, NoRespondersError):
+                await self._make_streams()
+                return await operation()
+        except (Error, OSError, TimeoutError) as error:
+            raise Unavailable(f"the bus: {type(error).__name__}: {error}") from error
+
+    # --- ephemeral
+
+    async def publish(self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
+        from nats.errors import Error
+
+        try:
+            await self._nc.publish(subject, data, reply=reply, headers=dict(headers) if headers else None)
+        except (Error, OSError) as error:
+            raise Unavailable(f"the bus: {type(error).__name__}: {error}") from error
+
+    @asynccontextmanager
+    async def subscribe(self, subject: str, *, queue: str = "") -> AsyncIterator[Subscription]:
+        inflow = Inflow()
+
+        async def received(message: Any) -> None:
+            inflow.feed(_delivery(message))
+
+        subscription = await self._nc.subscribe(subject, queue=queue, cb=received)
+        await self._nc.flush()
+        try:
+            yield inflow
+        finally:
+            if not self._nc.is_closed:
+                await subscription.unsubscribe()
+
+    def new_inbox(self) -> str:
+        return f"_INBOX.{os.urandom(12).hex()}"
+
+    # --- work
+
+    async def enqueue(self, subject: str, data: bytes, *, key: str, headers: Mapping[str, str] | None = None) -> None:
+        sent = {**(headers or {}), "Nats-Msg-Id": key}
+        await self._again(lambda: self._js.publish(subject, data, headers=sent, stream=WORK_STREAM))
+
+    async def pull(self, subject: str, *, within: float) -> Lease | None:
+        message = await self._again(lambda: self._pullers.pull(subject, within))
+        return None if message is None else NatsLease(message, _delivery(message))
+
+    async def depth(self, subject: str) -> int:
+        return await self._again(lambda: self._pullers.depth(subject))
+
+    # --- logs
+
+    async def append(self, subject: str, data: bytes) -> int:
+        ack = await self._again(lambda: self._js.publish(subject, data, stream=LOG_STREAM))
+        return int(ack.seq)
+
+    @asynccontextmanager
+    async def follow(self, subject: str, *, after: int = 0) -> AsyncIterator[Subscription]:
+        from nats.js import api
+
+        inflow = Inflow()
+
+        async def received(message: Any) -> None:
+            inflow.feed(_delivery(message, sequence=message.metadata.sequence.stream))
+
+        config = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.ALL)
+        if after:
+            config = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=after + 1)
+        subscription = await self._again(
+            lambda: self._js.subscribe(subject, stream=LOG_STREAM, ordered_consumer=True, config=config, cb=received)
+        )
+        try:
+            yield inflow
+        finally:
+            if not self._nc.is_closed:
+                await subscription.unsubscribe()
+
+    # --- buckets
+
+    async def bucket(self, name: str, *, ttl: float = 0.0) -> KeyValue:
+        if name not in self._buckets:
+            made = NatsKeyValue(self._js, name, ttl)
+            await self._again(made.open)
+            self._buckets[name] = made
+        return self._buckets[name]
+
+    async def close(self) -> None:
+        await self._nc.close()
+
+
+def _delivery(message: Any, *, sequence: int = 0) -> Delivery:
+    """The library's message as ours. «Nobody listens» comes from the server as an empty message with status 503."""
+    return Delivery(
+        subject=message.subject, data=message.data, reply=message.reply or "", sequence=sequence, headers=message.headers or _NO_HEADERS
+    )

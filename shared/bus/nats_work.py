@@ -1,0 +1,87 @@
+"""Pulling from a JetStream work queue: one durable consumer per subject, shared by all who pull it."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from shared.bus.ports import Delivery
+
+
+class NatsLease:
+    """See shared.bus.ports.Lease."""
+
+    def __init__(self, message: Any, delivery: Delivery) -> None:
+        self._message = message
+        self._settled = False
+        self.delivery = delivery
+        self.attempt = int(message.metadata.num_delivered)
+
+    async def keep(self) -> None:
+        if not self._settled:
+            await self._message.in_progress()
+
+    async def done(self) -> None:
+        if not self._settled:
+            self._settled = True
+            await self._message.ack()
+
+    async def give_back(self, *, delay: float = 0.0) -> None:
+        if not self._settled:
+            self._settled = True
+            await self._message.nak(delay=delay or None)
+
+
+class Pullers:
+    """The pull subscriptions of one process, by subject."""
+
+    def __init__(self, jetstream: Any, stream: str, ack_wait: float, restore: Callable[[], Awaitable[None]]) -> None:
+        self._js, self._stream, self._ack_wait, self._restore = jetstream, stream, ack_wait, restore
+        self._open: dict[str, Any] = {}
+        self._opening = asyncio.Lock()
+
+    async def _subscription(self, subject: str) -> Any:
+        from nats.js import api
+
+        async with self._opening:
+            if subject not in self._open:
+                durable = "w-" + hashlib.sha256(subject.encode()).hexdigest()[:24]
+                config = api.ConsumerConfig(
+                    durable_name=durable,
+                    filter_subject=subject,
+                    ack_policy=api.AckPolicy.EXPLICIT,
+                    ack_wait=self._ack_wait,
+                    max_ack_pending=100_000,
+                )
+                self._open[subject] = await self._js.pull_subscribe(subject, durable=durable, stream=self._stream, config=config)
+            return self._open[subject]
+
+    async def pull(self, subject: str, within: float) -> Any:
+        """The next message, or None. A consumer that is gone (with its folder) is opened anew."""
+        from nats.errors import TimeoutError as NatsTimeout
+
+        subscription = await self._subscription(subject)
+        try:
+            messages = await subscription.fetch(1, timeout=within)
+        except (NatsTimeout, TimeoutError):
+            await self._look_after(subject)
+            return None
+        except Exception:
+            self._open.pop(subject, None)
+            raise
+        return messages[0] if messages else None
+
+    async def _look_after(self, subject: str) -> None:
+        """Silence may mean that nothing waits, or that the consumer is gone."""
+        from nats.errors import Error
+
+        try:
+            await self._open[subject].consumer_info()
+        except (Error, KeyError, TimeoutError):
+            self._open.pop(subject, None)
+            await self._restore()
+
+    async def depth(self, subject: str) -> int:
+        """Messages that no consumer has claimed."""
+        info = await (await self._subscription(subject)).consumer_info()
+        return int(info.num_pending)
