@@ -1,0 +1,48 @@
+"""The three ways to start Buildmesh, and the real buildkitd as the judge of the tests."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Final
+
+from tests.kit.parts.buildkitd import REPOSITORY, daemon, our_buildmeshd, real_buildkitd
+from tests.kit.parts.minio import s3_server
+from tests.kit.parts.nats import nats_server
+from tests.kit.parts.process import accepts, running
+from tests.kit.stack import stack
+
+Way = Callable[[Path], AbstractContextManager[str]]
+
+HOST_NETWORK: Final = 'insecure-entitlements = ["network.host"]\n'
+
+
+@contextmanager
+def buildkitd(folder: Path) -> Iterator[str]:
+    with daemon(folder, real_buildkitd(), config=HOST_NETWORK) as started:
+        yield started.addr
+
+
+@contextmanager
+def buildmeshd(folder: Path) -> Iterator[str]:
+    with daemon(folder, our_buildmeshd(), config=HOST_NETWORK) as started:
+        yield started.addr
+
+
+@contextmanager
+def up(folder: Path) -> Iterator[str]:
+    """`buildmesh up`: the all-in-one without any configuration."""
+    socket = folder / "buildmesh.sock"
+    argv = [sys.executable, "-m", "client.cli.main", "up", "--root", str(folder / "root"), "--addr", f"unix://{socket}"]
+    with running("up", argv, folder=folder, ready=lambda: accepts(str(socket)), env={"PYTHONPATH": str(REPOSITORY)}, grace=20):
+        yield f"unix://{socket}"
+
+
+@contextmanager
+def fleet(folder: Path) -> Iterator[str]:
+    """Six processes, nats-server, MinIO."""
+    with nats_server(folder / "nats") as nats, s3_server(folder / "s3") as s3, stack(folder / "stack", nats=nats, s3=s3) as mesh:
+        yield mesh.addr
+
+
+WAYS: Final[dict[str, Way]] = {"up": up, "buildmeshd": buildmeshd, "stack": fleet, "buildkitd": buildkitd}
