@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -67,8 +68,8 @@ def epoch(build: Callable[..., Built]) -> tuple[str, str]:
 class TestProgram:
     """The digests and trees of all ways are kept here and must be one and the same."""
 
-    digests: dict[str, str] = {}
-    trees: dict[str, dict[str, tuple[str, int, int, int, str]]] = {}
+    digests: ClassVar[dict[str, str]] = {}
+    trees: ClassVar[dict[str, dict[str, tuple[str, int, int, int, str]]]] = {}
 
     @pytest.mark.parametrize("client", ["buildctl", "buildx"])
     def test_program_is_built_pushed_and_runs(
