@@ -53,7 +53,7 @@ def merged(trees: Sequence[ShownTree]) -> Iterator[Stat]:
     if len(trees) == 1:
         yield from trees[0].entries()
         return
-    lists = [((byte_key(s.path), i, s) for s in t.entries()) for i, t in enumerate(trees)]
+    lists = [_keyed(tree, index) for index, tree in enumerate(trees)]
     last: tuple[Stat, int] | None = None
     for _, index, stat in heapq.merge(*lists, key=lambda item: item[:2]):
         if last is not None and last[0].path == stat.path:
@@ -64,6 +64,10 @@ def merged(trees: Sequence[ShownTree]) -> Iterator[Stat]:
             )
         last = (stat, index)
         yield stat
+
+
+def _keyed(tree: ShownTree, index: int) -> Iterator[tuple[bytes, int, Stat]]:
+    return ((byte_key(stat.path), index, stat) for stat in tree.entries())
 
 
 def open_in(trees: Sequence[ShownTree], path: str) -> int | None:

@@ -3,10 +3,9 @@
 import os
 from collections.abc import Callable, Iterator
 
-from shared.oci.tar_header import BLOCK_DEVICE, CHAR, DIRECTORY, END, FIFO, HARDLINK, REGULAR, SYMLINK, encode_header, padding
-
 from shared.fsutil import mode as modes
 from shared.fsutil.packets import Stat
+from shared.oci.tar_header import BLOCK_DEVICE, CHAR, DIRECTORY, END, FIFO, HARDLINK, REGULAR, SYMLINK, encode_header, padding
 
 _PIECE = 1 << 20
 _NS = 1_000_000_000
