@@ -132,7 +132,8 @@ def test_cancel_of_one_of_two_jobs_changes_nothing_for_the_other(world: World) -
 @pytest.mark.parametrize("where", ["map_error", "run_error"])
 def test_errors_reach_the_build_and_stay_while_the_vertex_lives(world: World, where: str) -> None:
     """A second job gets the same error without another try; when all have gone it is tried again."""
-    broken = vtx("below", value=1, **{where: "boom"})
+    broken = vtx("below", value=1)
+    setattr(op_of(broken), where, "boom")
     top = vtx("top", broken)
     for job in ("j0", "j1"):
         with pytest.raises(RuntimeError, match="boom"):
@@ -600,9 +601,11 @@ def test_progress_of_a_run_and_of_a_hit(world: World) -> None:
         world.close(job)
         shown = [(p.vertex.name, p.completed, p.cached) for p in world.progress]
         source = [(f"source {name}", False, False), (f"source {name}", True, False)]
-        assert shown == (
-            source * 2 + [("a", False, False), ("a", True, False)] if name == "a" else source + [("b", False, True), ("b", True, True)]
-        )
+        expected = {
+            "a": [*source, *source, ("a", False, False), ("a", True, False)],
+            "b": [*source, ("b", False, True), ("b", True, True)],
+        }
+        assert shown == expected[name]
 
 
 def test_a_late_job_hears_of_the_vertices_it_shares(world: World) -> None:

@@ -50,12 +50,12 @@ class World:
 class RunningBuild:
     """State of one build from its claim to its answer."""
 
-    def __init__(self, request: SolveBuild, entitlements: tuple[str, ...], world: World, stream: Stream) -> None:
+    def __init__(self, request: SolveBuild, entitlements: tuple[str, ...], world: World, stream: Stream, trace: str = "") -> None:
         self.request = _with_builtin_dockerfile(request)
         self.ref = request.ref
         self.stream = stream
         self.handles = Handles()
-        self.job = Job(id=request.ref, session=request.session, entitlements=entitlements, identity=request.identity)
+        self.job = Job(id=request.ref, session=request.session, entitlements=entitlements, identity=request.identity, trace=trace)
         self._world = world
         self._returned: asyncio.Future[BridgeResult] = asyncio.get_running_loop().create_future()
         self._resolved: dict[tuple[object, ...], asyncio.Future[SourceMeta]] = {}

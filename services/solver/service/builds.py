@@ -13,7 +13,7 @@ from services.solver.service.progress import Hub, Stream
 from shared.bus.calls import Calls, Served
 from shared.errors import AlreadyExists, BuildFailed, BuildmeshError, Code, Internal, InvalidInput, Unsupported
 from shared.model import is_safe_id
-from shared.telemetry import Log
+from shared.telemetry import Log, Tracer
 from shared.wire import subjects
 from shared.wire.messages import SolveBuild, SolveDone
 
@@ -36,6 +36,7 @@ class Builds:
         calls: Calls,
         now: Callable[[], int],
         log: Log,
+        tracer: Tracer,
     ) -> None:
         self._config = config
         self._world = world
@@ -47,6 +48,7 @@ class Builds:
         self._calls = calls
         self._now = now
         self._log = log
+        self._tracer = tracer
         self._running: dict[str, RunningBuild] = {}
 
     def running(self) -> list[str]:
@@ -62,7 +64,7 @@ class Builds:
         stream = Stream(request.ref, self._journal, self._now)
         try:
             entitlements = grant(request.entitlements, self._config.entitlements)
-            build = self._running[request.ref] = RunningBuild(request, entitlements, self._world, stream)
+            build = self._running[request.ref] = RunningBuild(request, entitlements, self._world, stream, self._tracer.current())
             return await self._run(build)
         finally:
             self._running.pop(request.ref, None)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,7 @@ class Job:
     session: str = ""
     entitlements: tuple[str, ...] = ()
     identity: str = ""
+    trace: str = ""  # traceparent of the build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,7 @@ class Engine:
         self._nested = nested
         self._hub = hub
         self._log = log
+        self._tracer = tracer
         self._tasks = tasks
         self._events: deque[Event] = deque()
         self._busy = False
@@ -181,7 +184,8 @@ class Engine:
     ) -> None:
         event: Event
         try:
-            event = Answered(call=call, value=await work)
+            with self._span(vertex, call):
+                event = Answered(call=call, value=await work)
         except asyncio.CancelledError:
             self._running.pop(call, None)
             if call in self._canceled:  # else the whole service stops
@@ -195,6 +199,13 @@ class Engine:
         self._running.pop(call, None)
         self._canceled.discard(call)
         self._send(event)
+
+    def _span(self, vertex: Vertex | None, call: int) -> AbstractContextManager[object]:
+        """Work on a vertex shows in the trace of the first build that needs it."""
+        if vertex is None:
+            return nullcontext()
+        traces = (self._jobs[id].trace for id in self._scheduler.graph.jobs_of(vertex.digest) if id in self._jobs)
+        return self._tracer.span(vertex.name[:200], next(traces, None), attributes={"vertex": vertex.digest, "call": call})
 
     async def _inputs_lost(
         self, call: int, error: RefLost, vertex: Vertex | None, values: Sequence[Ref | None], first_input: int

@@ -16,6 +16,7 @@ from services.solver.service.engine import Engine
 from services.solver.service.nested import NestedBuilds
 from services.solver.service.progress import Hub
 from shared.run import Mesh
+from shared.telemetry import names
 from shared.wire import subjects
 from shared.wire.messages import SolveBuild
 
@@ -41,6 +42,7 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
             nested=NestedBuilds(work, rules),
             hub=hub,
             log=mesh.log,
+            tracer=mesh.tracer,
             tasks=tasks,
         )
         builds = Builds(
@@ -54,11 +56,13 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
             calls=mesh.calls,
             now=mesh.clock.now_ns,
             log=mesh.log,
+            tracer=mesh.tracer,
         )
         helpers = [
             tasks.create_task(fleet.watch(), name="executors"),
             tasks.create_task(renew_leases(builds, leases, RENEW), name="leases"),
         ]
+        mesh.metrics.gauge(names.BUILDS_RUNNING).watch(lambda: len(builds.running()))
         mesh.readiness.up("solver")
         await mesh.calls.work(subjects.BUILDS, {SolveBuild: builds.solve}, slots=asyncio.Semaphore(config.builds))
         for helper in helpers:
