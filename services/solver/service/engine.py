@@ -35,7 +35,7 @@ from shared.llb import BuildOp, PassthroughOp
 from shared.model import Digest as ContentDigest
 from shared.model import Ref
 from shared.run import new_id
-from shared.telemetry import Log
+from shared.telemetry import Log, Tracer
 from shared.wire.failure import from_failure, to_failure
 from shared.wire.messages import ResolveSource, Scope, SourceResolved
 
@@ -64,7 +64,16 @@ class Engine:
     """Runs the scheduler. Use inside the task group that is given: calls under way are its tasks."""
 
     def __init__(
-        self, *, scheduler: Scheduler, index: CacheIndex, work: Work, nested: NestedBuilds, hub: Hub, log: Log, tasks: asyncio.TaskGroup
+        self,
+        *,
+        scheduler: Scheduler,
+        index: CacheIndex,
+        work: Work,
+        nested: NestedBuilds,
+        hub: Hub,
+        log: Log,
+        tracer: Tracer,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self._scheduler = scheduler
         self._index = index
