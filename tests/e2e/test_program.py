@@ -24,7 +24,7 @@ ARG CFLAGS=-O1
 RUN ./configure --quiet --disable-nls CFLAGS=$CFLAGS LDFLAGS=-static
 
 FROM source AS build
-RUN --mount=type=tmpfs,target=/tmp make --silent HELP2MAN=true MAKEINFO=true hello && ./hello
+RUN --mount=type=tmpfs,target=/tmp make --silent -j2 HELP2MAN=true MAKEINFO=true && ./hello
 
 FROM build AS check
 RUN ./hello | grep -q 'Hello, world!' && echo checked > /checked
@@ -34,7 +34,7 @@ LABEL org.example.program=hello
 ENV GREETING="hello from the mesh"
 COPY --from=build --chmod=0755 /src/hello /usr/local/bin/hello
 COPY --from=check /checked /
-RUN adduser -D -u 1234 greeter
+RUN echo 'greeter:x:1234:1234::/home/greeter:/bin/sh' >> /etc/passwd
 USER greeter
 WORKDIR /home/greeter
 ENTRYPOINT ["/usr/local/bin/hello"]

@@ -71,7 +71,7 @@ def test_ssh_agent_is_reached(lone_buildctl: Buildctl, context: Make, busybox: s
 
 def test_cache_mount_is_kept_between_builds(lone_buildctl: Buildctl, context: Make, busybox: str) -> None:
     """A cache mount counts on; its content is no part of the image."""
-    body = 'ARG N\nRUN --mount=type=cache,target=/cache,id=counter mkdir /out; echo $N >> /cache/list; cp /cache/list /out/; test -z "$(ls /cache/../cache2 2>/dev/null)"'
+    body = "ARG N\nRUN --mount=type=cache,target=/cache,id=counter mkdir /out; echo $N >> /cache/list; cp /cache/list /out/"
     folder = context(gather(body, busybox))
 
     out(lone_buildctl, folder, "--opt", "build-arg:N=one")
@@ -159,7 +159,8 @@ def test_sandbox_defaults(lone_buildctl: Buildctl, context: Make, busybox: str) 
     """Host name, resolv.conf, devices, masked paths, capabilities as BuildKit has them."""
     body = (
         "RUN mkdir /out; hostname > /out/hostname; ls /dev > /out/dev; cat /proc/self/status > /out/status; "
-        "test -s /etc/resolv.conf && cat /etc/hosts > /out/hosts; touch /proc/sys/kernel/x 2> /out/sys || true; cat /proc/kcore | head -c 1 | wc -c > /out/kcore; pwd > /out/pwd"
+        "test -s /etc/resolv.conf && cat /etc/hosts > /out/hosts; "
+        "head -c 1 /proc/kcore | wc -c > /out/kcore; pwd > /out/pwd"
     )
     tree = out(lone_buildctl, context(gather(body, busybox)))
 
