@@ -8,6 +8,7 @@ with environment, directory and user), caps (what a definition needs of the serv
 BuildKit's Go client would write. The only floor besides session and rpc that opens generated protobuf.
 """
 
+from shared.llb.as_json import convert_json, definition_json
 from shared.llb.caps import FRONTEND_CAPS, LLB_CAPS, Cap
 from shared.llb.codec import decode_op, decode_source_op, encode_op, encode_source_op, op_digest
 from shared.llb.definition import (
@@ -129,9 +130,11 @@ __all__ = [
     "Ulimit",
     "base_path",
     "clean_path",
+    "convert_json",
     "decode_definition",
     "decode_op",
     "decode_source_op",
+    "definition_json",
     "definition_state",
     "encode_definition",
     "encode_op",

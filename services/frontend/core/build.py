@@ -81,7 +81,11 @@ class Frontend:
 
     def _subrequest(self, contexts: Contexts, entrypoint: Entrypoint) -> Asking[Outcome]:
         conversion = self._conversion(contexts, entrypoint, None, first=True)
-        return Outcome(metadata=(yield from answer_subrequest(contexts.options.raw["requestid"], conversion)))
+        try:
+            return Outcome(metadata=(yield from answer_subrequest(contexts.options.raw["requestid"], conversion)))
+        except DockerfileError as error:
+            error.locations.clear()  # BuildKit sends no source with these
+            raise
 
     def _build(self, contexts: Contexts, entrypoint: Entrypoint) -> Asking[Outcome]:
         if contexts.options.sbom is not None:

@@ -168,9 +168,9 @@ class NamedContext:
 def find_named(contexts: Contexts, name: str, platform: Platform | None, paths: PathsOf) -> NamedContext | None:
     """The context that stands for `name`, for this platform first."""
     try:
-        reference = parse_reference(name)
-    except ValueError as error:
-        raise DockerfileError(f"invalid context name {name}: {error}") from None
+        reference = reference_of(name)
+    except DockerfileError as error:
+        raise error.prefixed(f"invalid context name {name}") from None
     familiar = familiar_name(reference).removesuffix(":latest")
     shown = format_platform((platform or contexts.options.build_platform).normalized(), full=True)
     for key in (f"{familiar}::{shown}", familiar):
@@ -188,11 +188,13 @@ def familiar_name(reference: Reference) -> str:
 
 
 def reference_of(text: str) -> Reference:
-    """Raises DockerfileError."""
+    """Raises DockerfileError with the words of distribution/reference."""
     try:
         return parse_reference(text)
     except ValueError as error:
-        raise DockerfileError(str(error)) from None
+        plain = "invalid reference format"
+        named = str(error).startswith(f"{plain}: repository name")
+        raise DockerfileError(plain if str(error).startswith(plain) and not named else str(error)) from None
 
 
 def resolve_image(reference: str, platform: Platform | None, mode: str, log_name: str) -> Asking[SourceFacts]:
