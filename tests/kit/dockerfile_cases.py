@@ -58,9 +58,7 @@ class Answer:
 def answer(case: Case, *, session: str = SESSION, images: Mapping[str, FakeImage] | None = None) -> Answer:
     """Runs our frontend on a case."""
     files = case.files()
-    bridge = FakeBridge(
-        locals_={"context": files, "dockerfile": files}, images=fake_images() if images is None else images
-    )
+    bridge = FakeBridge(locals_={"context": files, "dockerfile": files}, images=fake_images() if images is None else images)
     result = Answer()
     ids = itertools.count()
 

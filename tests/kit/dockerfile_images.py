@@ -124,9 +124,7 @@ def made_images() -> dict[str, MadeImage]:
 
 def fake_images() -> dict[str, FakeImage]:
     """By normalized reference."""
-    return {
-        f"docker.io/{name}": FakeImage(digest=digest(image.root), configs=image.configs) for name, image in made_images().items()
-    }
+    return {f"docker.io/{name}": FakeImage(digest=digest(image.root), configs=image.configs) for name, image in made_images().items()}
 
 
 def push_all(url: str) -> None:

@@ -1,0 +1,71 @@
+"""Our Dockerfile frontend against BuildKit's own: the same options give the same operations, byte for byte.
+
+`python -m tests.compat.test_dockerfile_frontend FOLDER` compares any folder of cases (one folder each, with a Dockerfile and perhaps an
+options.json); base images that the test kit does not have make a case fail on both sides.
+"""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.kit.dockerfile_cases import CASES, Case, cases
+from tests.kit.dockerfile_images import push_all
+from tests.kit.parts.buildkitd import daemon, real_buildkitd
+from tests.kit.parts.registry import registry_server
+from tests.kit.real_frontend import RealFrontend, differences, real_frontend
+
+RANDOM = frozenset(("err_unknown_instruction",))
+"""Cases whose answer depends on the order of a Go map."""
+
+
+@contextmanager
+def judge(folder: Path) -> Iterator[RealFrontend]:
+    """The real frontend, with the kit's images in a registry that it takes for docker.io."""
+    with registry_server(folder / "registry") as registry:
+        push_all(registry.url)
+        config = (
+            f'[registry."docker.io"]\n  mirrors = ["{registry.host}"]\n[registry."{registry.host}"]\n  http = true\n'
+            '[worker.oci]\n  snapshotter = "native"\n'
+        )
+        with daemon(folder / "buildkitd", real_buildkitd(), config=config) as server, real_frontend(server.addr) as real:
+            yield real
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealFrontend]:
+    with judge(tmp_path_factory.mktemp("judge")) as found:
+        yield found
+
+
+COMPARED = [case for case in cases() if case.name not in RANDOM]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("case", COMPARED, ids=[case.name for case in COMPARED])
+def test_ours_gives_what_the_real_frontend_gives(case: Case, real: RealFrontend, tmp_path: Path) -> None:
+    for name, content in case.files().items():
+        (tmp_path / name).write_bytes(content)
+    alone = Case(name=case.name, folder=tmp_path, options=case.options)
+
+    assert differences(alone, real) == []
+
+
+def main(root: Path) -> int:
+    """Prints the differences of every case below `root`, then the figure."""
+    same = count = 0
+    with tempfile.TemporaryDirectory() as folder, judge(Path(folder)) as found:
+        for case in cases(root):
+            texts = differences(case, found)
+            same, count = same + (not texts), count + 1
+            if texts:
+                print(f"== {case.name}", *texts, sep="\n   ")
+    print(f"{same} of {count} the same")
+    return 0 if same == count else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else CASES))
