@@ -82,6 +82,12 @@ class Keys(Protocol):
     def claim(self, key: str, *, lease: str = "") -> Snapshot | None:
         """A mutable snapshot that carries `key` and is claimed by nobody, now claimed; None if there is none."""
 
+    def busy(self, key: str) -> bool:
+        """Whether a mutable snapshot carries `key` (claimed or not)."""
+
+    def unbind(self, key: str) -> None:
+        """Take `key`, and keys that begin with `key:`, off all mutable snapshots; those that nobody uses are removed."""
+
     def put(self, id: str, key: str) -> None:
         """Bind `key` to a mutable snapshot (several may carry the same key). Durable."""
 

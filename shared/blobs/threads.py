@@ -1,6 +1,7 @@
 """A named, bounded pool for the blocking calls of a store."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -28,6 +29,24 @@ class Pool:
     def executor(self) -> ThreadPoolExecutor:
         """The threads themselves, for callees that hand work to them one by one."""
         return self._threads
+
+    async def finish(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Like `do`, but a cancelled waiter leaves only when the call has ended: for calls that hold what is then cleaned up."""
+        return await self.stoppable(lambda: None, call, *args, **kwargs)
+
+    async def stoppable(self, stop: Callable[[], None], call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Like `finish`; `stop` is called when the waiter is cancelled, so that the call can end early."""
+        running = asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*args, **kwargs))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            stop()
+            while not running.done():
+                with contextlib.suppress(asyncio.CancelledError):  # the first one is raised below
+                    await asyncio.wait([running])
+            if not running.cancelled():
+                running.exception()  # looked at, so that it is not reported as lost
+            raise
 
     def close(self) -> None:
         """Let running calls finish, start none."""

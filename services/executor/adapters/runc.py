@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.errors import BuildFailed, Unavailable
+from shared.errors import Unavailable
 
-__all__ = ["Exit", "Runc", "find_runtime"]
+__all__ = ["Exit", "Runc", "find_runtime", "runtime_error"]
 
 _log = logging.getLogger(__name__)
 _CHUNK = 64 << 10
@@ -79,7 +79,7 @@ class Runc:
         arguments += ["run", "--keep", "--bundle", str(bundle), id]
         try:
             process = await asyncio.create_subprocess_exec(
-                self._binary, *arguments, stdin=stdin, stdout=PIPE, stderr=PIPE, process_group=0, limit=_CHUNK
+                self._binary, *arguments, stdin=stdin, stdout=PIPE, stderr=PIPE, start_new_session=True, limit=_CHUNK
             )
         except OSError as error:
             raise Unavailable(f"can't start {self._binary}: {error.strerror}") from error
@@ -104,17 +104,17 @@ class Runc:
 
     async def _kill(self, id: str, process: Process) -> None:
         """SIGKILL to the container's init until the runtime process has ended; the runtime itself is never killed."""
-        ending = asyncio.get_running_loop().create_task(process.wait())  # noqa: TID251 (awaited below, whatever happens)
-        while not ending.done():
-            await self._signal(id, "KILL")
-            await asyncio.wait([ending], timeout=_KILL_AGAIN)
-        await ending
+        while process.returncode is None:
+            self._signal(id, signal.SIGKILL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_KILL_AGAIN):
+                    await process.wait()
 
-    async def _signal(self, id: str, name: str) -> None:
+    def _signal(self, id: str, number: signal.Signals) -> None:
         pid = self.init_pid(id)
         if pid:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, getattr(signal, f"SIG{name}"))
+                os.kill(pid, number)
 
     def init_pid(self, id: str) -> int:
         """Pid of the container's init as the runtime noted it, 0 before there is one."""
@@ -167,14 +167,8 @@ def _cgroup_dirs(cgroups_path: str) -> list[Path]:
     relative = cgroups_path.lstrip("/")
     if (_CGROUPS / "cgroup.controllers").exists():
         return [_CGROUPS / relative]
-    own = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
-    found = []
-    for controllers in own:
-        mount = _CGROUPS / (controllers.removeprefix("name=") or "unified")
-        path = mount / relative
-        if path.is_dir():
-            found.append(path)
-    return found
+    places = (mount / relative for mount in _CGROUPS.iterdir() if not mount.is_symlink())
+    return [place for place in places if place.is_dir()]
 
 
 def _memory_kills(path: Path) -> int:
@@ -201,8 +195,3 @@ def runtime_error(bundle: Path) -> str:
         if entry.get("level") == "error":
             return str(entry.get("msg", ""))
     return ""
-
-
-def failed(args: tuple[str, ...], cause: str) -> BuildFailed:
-    """The error that clients print and tools match on."""
-    return BuildFailed(f'process "{" ".join(args)}" did not complete successfully: {cause}')

@@ -252,6 +252,21 @@ class DiskSnapshots:
             self._forget(view)
         return True
 
+    def busy(self, key: str) -> bool:
+        with self._lock:
+            return any(row.mutable for row in self._keyed(key))
+
+    def unbind(self, key: str) -> None:
+        with self._lock:
+            names = [name for name, ids in self._by_key.items() if ids and (name == key or name.startswith(key + ":"))]
+            rows = {row.id: row for name in names for row in self._keyed(name) if row.mutable}
+            for row in rows.values():
+                for name in [name for name in row.keys if name in names]:
+                    row.keys.remove(name)
+                    self._by_key[name].remove(row.id)
+                self._records.save(row)
+        self.remove([row.id for row in rows.values() if not row.keys])
+
     def put(self, id: str, key: str) -> None:
         with self._lock:
             row = self._row(id)

@@ -1,0 +1,186 @@
+"""Network namespaces set up by CNI plugins (CNI spec 1.0: a plugin is a program, JSON on stdin, variables in the environment).
+
+Namespaces are files below the state directory, each a bind mount of a namespace made by a short-lived thread. A few can be kept
+ready, so that a step does not wait for its plugins (BuildKit's cniPoolSize).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import secrets
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from services.executor.adapters import syscalls
+from shared.blobs.threads import Pool
+from shared.errors import InvalidInput, Unavailable
+
+__all__ = ["CniNetwork", "bridge_config", "read_config"]
+
+_log = logging.getLogger(__name__)
+_PLUGIN_SECONDS = 60.0
+_INTERFACE = "eth0"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A network configuration list; a single network is made into a list of one. Errors: InvalidInput naming the file."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"can't read CNI configuration {path}: {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("name", "buildkit"), str):
+        raise InvalidInput(f"CNI configuration {path} is no object")
+    if "plugins" not in document:
+        document = {"cniVersion": document.get("cniVersion", "0.3.1"), "name": document.get("name", "buildkit"), "plugins": [document]}
+    for plugin in document["plugins"]:
+        kind = plugin.get("type") if isinstance(plugin, dict) else None
+        if not isinstance(kind, str) or "/" in kind or kind in ("", ".", ".."):
+            raise InvalidInput(f"CNI configuration {path}: a plugin has no valid type")
+    return document
+
+
+def bridge_config(name: str, subnet: str, plugins: Mapping[str, str]) -> dict[str, Any]:
+    """The built-in network (util/network/cniprovider/bridge.go)."""
+    return {
+        "cniVersion": "1.0.0",
+        "name": "buildkit",
+        "plugins": [
+            {"type": plugins["loopback"]},
+            {
+                "type": plugins["bridge"],
+                "bridge": name,
+                "isDefaultGateway": True,
+                "ipMasq": True,
+                "ipam": {"type": plugins["host-local"], "ranges": [[{"subnet": subnet}]]},
+            },
+            {"type": plugins["firewall"], "ingressPolicy": "same-bridge"},
+        ],
+    }
+
+
+class CniNetwork:
+    """Lends namespaces; those given back are torn down, and up to `pool` new ones are kept ready."""
+
+    def __init__(self, config: dict[str, Any], search: Sequence[str], state: Path, pool: int, threads: Pool) -> None:
+        self._config = config
+        self._search = tuple(search)
+        self._state = state / "netns"
+        self._pool = pool
+        self._threads = threads
+        self._ready: list[str] = []
+        self._plugins = asyncio.Lock()  # host-local and iptables are not good at being called at once
+        self._state.mkdir(mode=0o711, parents=True, exist_ok=True)
+        for left in self._state.iterdir():
+            syscalls.detach(str(left))
+            left.unlink()
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[str | None]:
+        """A namespace with the network in it. Errors: Unavailable naming the plugin and what it said."""
+        path = self._ready.pop() if self._ready else await self._make()
+        try:
+            yield path
+        finally:
+            await self._take_down(path)
+            if len(self._ready) < self._pool:
+                with contextlib.suppress(Unavailable):
+                    self._ready.append(await self._make())
+
+    async def close(self) -> None:
+        while self._ready:
+            await self._take_down(self._ready.pop())
+
+    async def _make(self) -> str:
+        path = str(self._state / secrets.token_hex(12))
+        await self._threads.finish(_new_namespace, path)
+        try:
+            async with self._plugins:
+                previous: dict[str, Any] | None = None
+                for plugin in self._config["plugins"]:
+                    previous = await self._call("ADD", plugin, path, previous)
+        except BaseException:
+            await self._take_down(path)
+            raise
+        return path
+
+    async def _take_down(self, path: str) -> None:
+        async with self._plugins:
+            for plugin in reversed(self._config["plugins"]):
+                try:
+                    await self._call("DEL", plugin, path, None)
+                except Unavailable as error:
+                    _log.warning("%s", error.message)
+        await self._threads.finish(_drop_namespace, path)
+
+    async def _call(self, command: str, plugin: dict[str, Any], path: str, previous: dict[str, Any] | None) -> dict[str, Any] | None:
+        kind = plugin["type"]
+        program = next((place for folder in self._search if os.access(place := os.path.join(folder, kind), os.X_OK)), "")
+        if not program:
+            raise Unavailable(f"CNI plugin {kind} not found in {', '.join(self._search)}")
+        document = {**plugin, "name": self._config.get("name", "buildkit"), "cniVersion": self._config.get("cniVersion", "1.0.0")}
+        if previous is not None:
+            document["prevResult"] = previous
+        environment = {
+            "CNI_COMMAND": command, "CNI_CONTAINERID": os.path.basename(path), "CNI_NETNS": path,
+            "CNI_IFNAME": "lo" if kind.endswith("loopback") else _INTERFACE, "CNI_PATH": ":".join(self._search),
+            "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+        }  # fmt: skip
+        code, out = await _execute(program, json.dumps(document).encode(), environment)
+        try:
+            answer = json.loads(out) if out.strip() else None
+        except ValueError:
+            answer = None
+        if code:
+            said = answer.get("msg", "") if isinstance(answer, dict) else out.decode("utf-8", "replace")[:500]
+            raise Unavailable(f"CNI plugin {kind} failed to {command}: {said or f'exit code {code}'}")
+        return answer if isinstance(answer, dict) and command == "ADD" else previous
+
+
+async def _execute(program: str, data: bytes, environment: dict[str, str]) -> tuple[int, bytes]:
+    process = await asyncio.create_subprocess_exec(
+        program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=environment
+    )
+    try:
+        async with asyncio.timeout(_PLUGIN_SECONDS):
+            out, _ = await process.communicate(data)
+    except BaseException as error:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        if isinstance(error, TimeoutError):
+            raise Unavailable(f"CNI plugin {os.path.basename(program)} did not end within {_PLUGIN_SECONDS:g} s") from None
+        raise
+    return process.returncode or 0, out
+
+
+def _new_namespace(path: str) -> None:
+    """A network namespace that stays as long as the file is mounted. Its maker is a thread of its own, which ends at once."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY, 0o444))
+    failure: list[OSError] = []
+
+    def make() -> None:
+        try:
+            syscalls.unshare(syscalls.CLONE_NEWNET)
+            syscalls.bind(f"/proc/self/task/{threading.get_native_id()}/ns/net", path)
+        except OSError as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=make, name="netns")
+    thread.start()
+    thread.join()
+    if failure:
+        os.unlink(path)
+        raise Unavailable(f"can't make a network namespace: {failure[0].strerror}") from failure[0]
+
+
+def _drop_namespace(path: str) -> None:
+    syscalls.detach(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

@@ -1,0 +1,77 @@
+"""Puts the runners of all kinds of ops together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from services.executor.adapters.agent_sockets import AgentSockets
+from services.executor.adapters.cache_dirs import CacheDirs
+from services.executor.adapters.container_files import ContainerFiles
+from services.executor.adapters.exec_bundle import Bundles
+from services.executor.adapters.host import look_at_host
+from services.executor.adapters.network import open_networks
+from services.executor.adapters.ops_exec import ExecParts, ExecRunner
+from services.executor.adapters.ops_file import FileRunner
+from services.executor.adapters.ops_stack import DiffRunner, MergeRunner
+from services.executor.adapters.runc import Runc
+from services.executor.config import ExecutorConfig
+from services.executor.core.log_limit import LogLimits
+from services.executor.core.names_files import Dns
+from services.executor.ports import SnapshotStore
+from shared.blobs.threads import Pool
+from shared.llb import DiffOp, ExecOp, FileOp, MergeOp
+from shared.model import Platform
+from shared.run.mesh import Mesh
+
+__all__ = ["make_runners"]
+
+
+async def make_runners(
+    config: ExecutorConfig,
+    mesh: Mesh,
+    root: Path,
+    store: SnapshotStore,
+    threads: Pool,
+    tasks: asyncio.TaskGroup,
+    platforms: tuple[Platform, ...],
+) -> Mapping[type, Any]:
+    """Runners by the op's type, working below `root`. What an earlier process left there is ended and removed."""
+    exec_parts = await threads.finish(_exec_parts, config, mesh, root, store, threads, platforms)
+    return {
+        ExecOp: ExecRunner(exec_parts),
+        FileOp: FileRunner(store, threads),
+        MergeOp: MergeRunner(store, threads),
+        DiffOp: DiffRunner(store, threads),
+    }
+
+
+def _exec_parts(
+    config: ExecutorConfig, mesh: Mesh, root: Path, store: SnapshotStore, threads: Pool, platforms: tuple[Platform, ...]
+) -> ExecParts:
+    runc = Runc(config.runtime, root / "runc")
+    runc.clear()
+    net = config.network
+    dns = Dns(nameservers=net.nameservers, search=net.search_domains, options=net.dns_options)
+    bundles = Bundles(
+        root=root / "run",
+        store=store,
+        files=ContainerFiles(root / "files", dns),
+        host=look_at_host(),
+        cgroup_parent=config.cgroup_parent,
+    )
+    return ExecParts(
+        store=store,
+        threads=threads,
+        runc=runc,
+        bundles=bundles,
+        networks=open_networks(net, root, threads),
+        caches=CacheDirs(store, threads),
+        agents=AgentSockets(root / "ssh", mesh.sessions),
+        links=mesh.sessions,
+        platforms=tuple(p.normalized() for p in platforms),
+        limits=LogLimits(size=config.log_size, speed=config.log_speed),
+        echo=config.debug_output,
+    )

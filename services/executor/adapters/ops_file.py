@@ -1,0 +1,113 @@
+"""FileOp: its actions on mutable snapshots, in a pool thread (solver/llbsolver/ops/file.go)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
+
+from services.executor.adapters.file_system import Owner, act
+from services.executor.adapters.rooted import Rooted
+from services.executor.core.fileop import FilePlan, Step, owner_of, plan_file_op
+from services.executor.core.owners import MAX_USER_FILE, group_id, user_ids
+from services.executor.ports import Reporter, SnapshotStore
+from shared.blobs.threads import Pool
+from shared.errors import BuildFailed, Detail, Exhausted
+from shared.llb import EMPTY, Chown, FileOp
+from shared.llb.ops import Owner as NamedOwner
+from shared.wire.messages import RunOp
+
+__all__ = ["FILE_FAILURE", "FileRunner"]
+
+FILE_FAILURE = "buildmesh/FileFailure+json"
+"""Type URL of the detail that names the failed action: JSON {index}."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """One op being carried out. `made` = snapshot ids by index; `open` = the mutable ones among them."""
+
+    plan: FilePlan
+    request: RunOp
+    inputs: Sequence[str | None]
+    stop: threading.Event
+    made: dict[int, str] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+
+
+class FileRunner:
+    """Runs FileOps."""
+
+    def __init__(self, store: SnapshotStore, threads: Pool) -> None:
+        self._store = store
+        self._threads = threads
+
+    async def run(self, op: FileOp, request: RunOp, inputs: Sequence[str | None], report: Reporter) -> tuple[str | None, ...]:
+        """Snapshot ids by output. Errors: BuildFailed, InvalidInput; Exhausted when the disk is full."""
+        work = _Work(plan_file_op(op, len(inputs)), request, inputs, threading.Event())
+        return await self._threads.stoppable(work.stop.set, self._run, work)
+
+    def _run(self, work: _Work) -> tuple[str | None, ...]:
+        try:
+            for step in work.plan.steps:
+                self._step(work, step)
+            return tuple(self._id(work, index) for index in work.plan.outputs)
+        except OSError as error:
+            raise Exhausted(f"{error.strerror}") from error
+        finally:
+            for id in work.open:
+                self._store.unclaim(id)
+
+    def _id(self, work: _Work, index: int) -> str | None:
+        return work.inputs[index] if index < work.plan.inputs else work.made[index]
+
+    def _step(self, work: _Work, step: Step) -> None:
+        index = work.plan.inputs + step.number
+        id = self._target(work, step)
+        work.made[index] = id
+        source = None if step.source == EMPTY else self._id(work, step.source)
+        owner = self._owner(work, owner_of(step.action))
+        with ExitStack() as stack:
+            target = stack.enter_context(self._store.mount(id, writable=True))
+            tree = stack.enter_context(self._store.mount(source) if source else nullcontext(None))
+            try:
+                act(step.action, target, tree, owner, stopped=work.stop.is_set)
+            except BuildFailed as error:
+                raise error.with_details(Detail(type_url=FILE_FAILURE, value=b'{"index":%d}' % step.number)) from error
+        if step.commit:
+            self._store.commit(id)
+            work.open.discard(id)
+
+    def _target(self, work: _Work, step: Step) -> str:
+        if step.extends:
+            return work.made[step.base]
+        parent = None if step.base == EMPTY else self._id(work, step.base)
+        made = self._store.prepare(parent, description=work.request.name, lease=work.request.scope.lease)
+        work.open.add(made.id)
+        return made.id
+
+    def _owner(self, work: _Work, chown: Chown | None) -> Owner | None:
+        """Numbers for names; a user by number brings an equal group, a name its own; a name nobody knows is root."""
+        if chown is None:
+            return None
+        uid = gid = 0
+        if chown.user is not None:
+            if chown.user.name:
+                uid, gid = user_ids(chown.user.name, self._file(work, chown.user, "/etc/passwd", "user"))
+            else:
+                uid = gid = chown.user.id
+        if chown.group is not None:
+            named = chown.group.name
+            gid = group_id(named, self._file(work, chown.group, "/etc/group", "group")) if named else chown.group.id
+        return uid, gid
+
+    def _file(self, work: _Work, owner: NamedOwner, path: str, what: str) -> bytes:
+        id = None if owner.input == EMPTY else self._id(work, owner.input)
+        if id is None:
+            raise BuildFailed(f"invalid missing {what} mount")
+        with self._store.mount(id) as tree, Rooted(tree) as root:
+            try:
+                return root.read(path, MAX_USER_FILE)
+            except (FileNotFoundError, NotADirectoryError):
+                return b""
