@@ -43,3 +43,5 @@ class ExecutorConfig:
     registries: RegistryHosts = field(default_factory=RegistryHosts)
     gc_policy: tuple[GcRule, ...] = ()
     debug_output: bool = False
+    log_size: int = 2 << 20  # bytes a stream of a step may print before it is clipped, -1 = no limit (BUILDKIT_STEP_LOG_MAX_SIZE)
+    log_speed: int = 200 << 10  # the same per second on average (BUILDKIT_STEP_LOG_MAX_SPEED)

@@ -16,7 +16,7 @@ from services.executor.adapters.network import open_networks
 from services.executor.adapters.ops_exec import ExecParts, ExecRunner
 from services.executor.adapters.ops_file import FileRunner
 from services.executor.adapters.ops_stack import DiffRunner, MergeRunner
-from services.executor.adapters.runc import Runc
+from services.executor.adapters.runc import Runc, find_runtime
 from services.executor.config import ExecutorConfig
 from services.executor.core.log_limit import LogLimits
 from services.executor.core.names_files import Dns
@@ -51,7 +51,7 @@ async def make_runners(
 def _exec_parts(
     config: ExecutorConfig, mesh: Mesh, root: Path, store: SnapshotStore, threads: Pool, platforms: tuple[Platform, ...]
 ) -> ExecParts:
-    runc = Runc(config.runtime, root / "runc")
+    runc = Runc(find_runtime(config.runtime), root / "runc")
     runc.clear()
     net = config.network
     dns = Dns(nameservers=net.nameservers, search=net.search_domains, options=net.dns_options)

@@ -95,9 +95,7 @@ class ExecRunner:
 
     # --- before ---------------------------------------------------------------------------------------------------------------
 
-    async def _gather(
-        self, stack: AsyncExitStack, op: ExecOp, plan: MountPlan, request: RunOp, inputs: tuple[str | None, ...]
-    ) -> Given:
+    async def _gather(self, stack: AsyncExitStack, op: ExecOp, plan: MountPlan, request: RunOp, inputs: tuple[str | None, ...]) -> Given:
         parts, scope = self._parts, request.scope
         await parts.caches.empty(scope.lease, request.prune_mounts)
         values: dict[int, bytes] = {}
