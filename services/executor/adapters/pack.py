@@ -27,7 +27,7 @@ from services.executor.core.snapshots import LayerStyle
 from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.ports import Blobs
 from shared.blobs.threads import Pool
-from shared.errors import BlobMissing, InvalidInput
+from shared.errors import BlobMissing, BuildmeshError, Internal, InvalidInput, first_failure
 from shared.model import Digest, Layer
 from shared.oci import Compression, layer_compression, layer_media_type
 from shared.wire.messages import Pack
@@ -71,13 +71,18 @@ class LayerPacker:
             raise InvalidInput(f"unsupported compression type {request.compression.type[:40]!r}") from None
         compressor(kind, request.compression.level)  # complain before any work
         layers = await self._threads.do(self._store.layers, id)
-        tasks = []
-        async with asyncio.TaskGroup() as group:
-            for index, layer in enumerate(layers):
-                epoch = request.rewrite_epoch if index >= request.base_layers else -1
-                wanted = _Wanted(kind=kind, level=request.compression.level, force=request.compression.force, epoch=epoch)
-                tasks.append(group.create_task(self._one(layer, wanted, request.scope.sessions, report)))
-        return tuple(task.result() for task in tasks)
+        packed: list[asyncio.Task[Layer]] = []
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for index, layer in enumerate(layers):
+                    epoch = request.rewrite_epoch if index >= request.base_layers else -1
+                    wanted = _Wanted(kind=kind, level=request.compression.level, force=request.compression.force, epoch=epoch)
+                    packed.append(tasks.create_task(self._one(layer, wanted, request.scope.sessions, report)))
+        except* BuildmeshError as group:
+            raise first_failure(group) from None
+        except* OSError as group:
+            raise Internal(f"can't pack the layers of snapshot {id}: {group.exceptions[0]}") from group
+        return tuple(task.result() for task in packed)
 
     def statistics(self) -> dict[str, int]:
         """Layers being packed now."""

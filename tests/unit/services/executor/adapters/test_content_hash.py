@@ -89,14 +89,48 @@ def test_forget(tmp_path: Path, mount: _Counted) -> None:
 
 
 def test_adopt_and_take(tmp_path: Path, mount: _Counted) -> None:
-    """A tree made elsewhere is used, and can be had back once."""
+    """A tree made elsewhere is used, and can be had back once; the root of a received one has no metadata."""
     hashes = ContentHashes(tmp_path / "state")
+    scanned = hashes.hash("id0", mount, [])
     hashes.adopt("id1", received_tree(lambda: str(mount.path)))
-    empty = hashes.hash("id1", mount, [])
 
-    assert mount.count == 0
+    assert scanned != hashes.hash("id1", mount, [])
     assert hashes.take("id1") is not None and hashes.take("id1") is None
-    assert empty != hashes.hash("id1", mount, [])
+    assert scanned == hashes.hash("id1", mount, [])
+
+
+def test_changes_are_seen_and_nothing_else_is_read(tmp_path: Path, mount: _Counted) -> None:
+    """After notices of what changed the digest is that of the new state; a file nobody mentioned keeps its digest."""
+    hashes = ContentHashes(tmp_path / "state")
+    hashes.adopt("id1", received_tree(lambda: ""))
+    hashes.hash("id1", mount, [])
+    (mount.path / "d" / "f").write_text("new")
+    (mount.path / "d" / "g").mkdir()
+    (mount.path / "d" / "g" / "h").write_text("h")
+    (mount.path / "l").unlink()
+    tree = hashes.take("id1")
+    assert tree is not None
+    tree.root = lambda: str(mount.path)
+    for path in ("/d/f", "/d/g", "/d/g/h"):
+        tree.mark_changed(path)
+    tree.mark_removed("/l")
+    tree.mark_removed("/never/known")
+    hashes.adopt("id1", tree)
+    hashes.adopt("id2", received_tree(lambda: ""))
+
+    assert hashes.hash("id2", mount, []) == hashes.hash("id1", mount, [])
+
+
+def test_alias(tmp_path: Path, mount: _Counted) -> None:
+    """A frozen view shares what is known of the directory; forgetting the view leaves that alone; only the newest view counts."""
+    hashes = ContentHashes(tmp_path / "state")
+    hashes.alias("view1", "id1")
+    digest = hashes.hash("view1", mount, [])
+    hashes.alias("view2", "id1")
+    hashes.forget("view2")
+
+    assert digest == hashes.hash("id1", mount, [])
+    assert mount.count == 1
 
 
 def test_dump_keeps_everything(mount: _Counted) -> None:
