@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -137,13 +138,20 @@ def run_loop(program: Program) -> int:
     status = 0
     try:
         uvloop.run(run_program(program))
-    except* BuildmeshError as group:
-        for error in _leaves(group):
-            print(f"error: {error}", file=sys.stderr)
-        status = 1
     except* asyncio.CancelledError:
         status = 1
+    except* Exception as group:
+        for error in _leaves(group):
+            _tell(error)
+        status = 1
     return status
+
+
+def _tell(error: BaseException) -> None:
+    if isinstance(error, BuildmeshError):
+        print(f"error: {error}", file=sys.stderr)
+    else:  # our fault: the groups around it would bury the place
+        traceback.print_exception(error)
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
