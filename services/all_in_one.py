@@ -1,20 +1,29 @@
 """The six services as one Program: what `python -m services` and buildmeshd run."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
 
 from services.cachestore.config import CachestoreConfig
+from services.daemon.amounts import Caps, default_policy, disk_of
 from services.executor.config import ExecutorConfig
 from services.exporter.config import ExporterConfig
 from services.frontend.config import FrontendConfig
 from services.gateway.config import GatewayConfig
 from services.solver.config import SolverConfig
+from shared.run import settings
 from shared.run.backends import MeshConfig
 from shared.run.mesh import Mesh
-from shared.run.process import Program
+from shared.run.process import Program, Runner
 
 TIERS = (("gateway",), ("solver",), ("frontend", "exporter"), ("executor",), ("cachestore",))
 """Who stops first: each tier is served by the ones after it."""
+LOADED = ("gateway", "executor", "solver", "frontend", "cachestore", "exporter")
+"""Who is loaded first: a client's first questions go to the gateway, which asks for executors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,39 +39,32 @@ class AllConfig:
     cachestore: CachestoreConfig = field(default_factory=CachestoreConfig)
 
 
+def load(
+    path: Path | None, *, state: Path | None = None, addresses: Sequence[str] = (), http: str = "", log_level: str = ""
+) -> AllConfig:
+    """The file's configuration, changed by what the command line says. Raises InvalidInput naming the file and the key."""
+    config = settings.build(AllConfig, settings.read_toml(path)) if path is not None else AllConfig()
+    mesh, gateway, executor = config.mesh, config.gateway, config.executor
+    if state is not None:
+        mesh = dataclasses.replace(mesh, state=state.absolute())
+    mesh = dataclasses.replace(mesh, log_level=log_level or mesh.log_level, http=http or mesh.http)
+    if addresses:
+        gateway = dataclasses.replace(gateway, addresses=tuple(addresses))
+    if not executor.gc_policy:
+        executor = dataclasses.replace(executor, gc_policy=default_policy(Caps(), disk_of(mesh.state)))
+    return dataclasses.replace(config, mesh=mesh, gateway=gateway, executor=executor)
+
+
 def all_in_one(config: AllConfig, environment: Mapping[str, str], *, on_ready: Callable[[], None] | None = None) -> Program:
-    """All six over one bus."""
-    from services.cachestore.service import run as cachestore
-    from services.executor.service import run as executor
-    from services.exporter.service import run as exporter
-    from services.frontend.service import run as frontend
-    from services.gateway.service import run as gateway
-    from services.solver.service import run as solver
+    """All six over one bus. Each service's code is loaded when it starts, the gateway's first: it answers while others are loading."""
+    loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loading")
 
-    async def run_gateway(mesh: Mesh) -> None:
-        await gateway(config.gateway, mesh)
+    def runner(name: str, settings: object) -> Runner:
+        async def run(mesh: Mesh) -> None:
+            module = await asyncio.get_running_loop().run_in_executor(loader, import_module, f"services.{name}.service")
+            await module.run(settings, mesh)
 
-    async def run_frontend(mesh: Mesh) -> None:
-        await frontend(config.frontend, mesh)
+        return run
 
-    async def run_solver(mesh: Mesh) -> None:
-        await solver(config.solver, mesh)
-
-    async def run_executor(mesh: Mesh) -> None:
-        await executor(config.executor, mesh)
-
-    async def run_exporter(mesh: Mesh) -> None:
-        await exporter(config.exporter, mesh)
-
-    async def run_cachestore(mesh: Mesh) -> None:
-        await cachestore(config.cachestore, mesh)
-
-    services = {
-        "gateway": run_gateway,
-        "frontend": run_frontend,
-        "solver": run_solver,
-        "executor": run_executor,
-        "exporter": run_exporter,
-        "cachestore": run_cachestore,
-    }
+    services = {name: runner(name, getattr(config, name)) for name in LOADED}
     return Program(mesh=config.mesh, services=services, tiers=TIERS, environment=dict(environment), on_ready=on_ready)

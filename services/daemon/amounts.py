@@ -1,7 +1,9 @@
 """Durations, sizes and the default GC policy (semantics: cmd/buildkitd/config/gcpolicy.go of BuildKit)."""
 
+import os
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from shared.errors import InvalidInput
@@ -36,6 +38,13 @@ class Disk:
     """The file system of the state folder, in bytes; 0 = unknown."""
 
     total: int = 0
+
+
+def disk_of(root: Path) -> Disk:
+    """The file system that `root` is or will be on."""
+    there = next((p for p in (root, *root.parents) if p.exists()), Path("/"))
+    stat = os.statvfs(there)
+    return Disk(stat.f_blocks * stat.f_frsize)
 
 
 def parse_space(value: Any, path: str, disk: Disk) -> int:

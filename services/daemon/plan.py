@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.all_in_one import AllConfig
 from services.cachestore.config import CachestoreConfig
-from services.daemon.amounts import SECOND, Caps, Disk, default_policy, parse_duration, parse_keep_storage, parse_space
+from services.daemon.amounts import SECOND, Caps, Disk, default_policy, disk_of, parse_duration, parse_keep_storage, parse_space
 from services.daemon.toml_file import DaemonFile, GcPolicyTable, OciTable, read_file
 from services.executor.config import ExecutorConfig, NetworkConfig
 from services.exporter.config import ExporterConfig
@@ -214,13 +214,6 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
             raise InvalidInput(f"invalid label {text!r}: want key=value")
         pairs[key] = value
     return pairs
-
-
-def disk_of(root: Path) -> Disk:
-    """The file system that `root` is or will be on."""
-    there = next((p for p in (root, *root.parents) if p.exists()), Path("/"))
-    stat = os.statvfs(there)
-    return Disk(stat.f_blocks * stat.f_frsize)
 
 
 def gc_policy(flags: argparse.Namespace, oci: OciTable, disk: Disk) -> tuple[GcRule, ...]:

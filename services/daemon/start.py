@@ -1,32 +1,36 @@
-"""Starts the daemon: umask, who may run it, the lock, then the six services."""
+"""Starts the daemon: umask, who may run it, the lock, then the six services. All else is imported after lazy_dataclasses."""
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 
-from services.daemon.flags import parse_flags
-from services.daemon.lock import notify, state_lock
-from shared.errors import BuildmeshError
+from services.quick_start import lazy_dataclasses
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status. Errors go to stderr as `buildkitd: …`, as software that starts one expects."""
     os.umask(0)  # modes that builds ask for are literal
-    environment = dict(os.environ)
+    lazy_dataclasses()
+    from shared.errors import BuildmeshError
+
     try:
-        flags = parse_flags(sys.argv[1:] if argv is None else argv, environment)
-        rootless = bool(flags.rootless) or (in_user_namespace() and flags.rootless is None)
-        if os.geteuid() != 0:
-            raise BuildmeshError("rootless mode requires to be executed as the mapped root in a user namespace; you may use RootlessKit")
-        return _run(flags, environment, rootless)
+        return _run(sys.argv[1:] if argv is None else argv, dict(os.environ))
     except BuildmeshError as error:
         print(f"buildkitd: {error}", file=sys.stderr)
         return 1
 
 
-def _run(flags: argparse.Namespace, environment: dict[str, str], rootless: bool) -> int:
+def _run(argv: Sequence[str], environment: dict[str, str]) -> int:
+    from services.daemon.flags import parse_flags
+    from shared.errors import Denied
+
+    flags = parse_flags(argv, environment)
+    rootless = bool(flags.rootless) or (in_user_namespace() and flags.rootless is None)
+    if os.geteuid() != 0:
+        raise Denied("rootless mode requires to be executed as the mapped root in a user namespace; you may use RootlessKit")
+
     from services.all_in_one import all_in_one
+    from services.daemon.lock import notify, state_lock
     from services.daemon.plan import make_plan
     from shared.run.process import run_loop
 
