@@ -33,7 +33,7 @@ def buildmeshd(folder: Path) -> Iterator[str]:
 def up(folder: Path) -> Iterator[str]:
     """`buildmesh up`: the all-in-one without any configuration."""
     socket = folder / "buildmesh.sock"
-    argv = [sys.executable, "-m", "client.cli.main", "up", "--root", str(folder / "root"), "--addr", f"unix://{socket}"]
+    argv = [sys.executable, "-m", "services", "--state", str(folder / "state"), "--addr", f"unix://{socket}"]
     with running("up", argv, folder=folder, ready=lambda: accepts(str(socket)), env={"PYTHONPATH": str(REPOSITORY)}, grace=20):
         yield f"unix://{socket}"
 

@@ -131,10 +131,13 @@ def main() -> None:
     parser.add_argument("--executors", type=int, default=1)
     options = parser.parse_args()
     folder: Path = options.folder.resolve()
-    with nats_server(folder / "nats") as nats, s3_server(folder / "s3") as s3:
-        with stack(folder, nats=nats, s3=s3, counts={"executor": options.executors}, env=dict(os.environ)) as mesh:
-            print(f"ready: buildctl --addr {mesh.addr} build …   (logs: {folder}/*-0/*.log, Ctrl-C stops all)", flush=True)
-            wait_for_end()
+    with (
+        nats_server(folder / "nats") as nats,
+        s3_server(folder / "s3") as s3,
+        stack(folder, nats=nats, s3=s3, counts={"executor": options.executors}, env=dict(os.environ)) as mesh,
+    ):
+        print(f"ready: buildctl --addr {mesh.addr} build …   (logs: {folder}/*-0/*.log, Ctrl-C stops all)", flush=True)
+        wait_for_end()
 
 
 def wait_for_end() -> None:

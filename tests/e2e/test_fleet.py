@@ -1,0 +1,141 @@
+"""Six processes over NATS and MinIO: death of an executor, one trace of all, no trace of a secret."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_failures import sleeping, wait_until
+from tests.kit.clients import Buildctl
+from tests.kit.parts.jaeger import Jaeger
+from tests.kit.parts.minio import s3_server
+from tests.kit.parts.nats import nats_server
+from tests.kit.stack import SERVICES, Stack, stack
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory, jaeger: Jaeger) -> Iterator[Stack]:
+    """Two executors, one of all others; spans go to Jaeger."""
+    folder = tmp_path_factory.mktemp("fleet")
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{jaeger.otlp_grpc}",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_TRACES_EXPORTER": "otlp",
+    }
+    with (
+        nats_server(folder / "nats") as nats,
+        s3_server(folder / "s3") as s3,
+        stack(folder / "stack", nats=nats, s3=s3, counts={"executor": 2}, env=env) as mesh,
+    ):
+        yield mesh
+
+
+@pytest.fixture
+def client(fleet: Stack, tmp_path: Path) -> Buildctl:
+    return Buildctl(addr=fleet.addr, work=tmp_path / "buildctl")
+
+
+def executor_of(fleet: Stack, mark: str) -> str:
+    """The executor process whose descendant is `sleep MARK`."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if entry.read_bytes().split(b"\0")[:2] != [b"sleep", mark.encode()]:
+                continue
+            return holder(fleet, entry.parent)
+        except OSError:
+            continue
+    raise AssertionError(f"nobody sleeps {mark}")
+
+
+def holder(fleet: Stack, process: Path) -> str:
+    """The step's root is an overlay whose folders belong to an executor's state."""
+    mounts = (process / "mountinfo").read_text()
+    for name in fleet.parts:
+        if name.startswith("executor") and str(fleet.folder / name) in mounts:
+            return name
+    raise AssertionError("no executor holds this root")
+
+
+def test_executor_dies_and_the_build_goes_on(fleet: Stack, client: Buildctl, context: Make, busybox: str) -> None:
+    """kill -9 in the middle of a RUN: the other executor does it, from inputs that it makes anew."""
+    mark = f"7.{time.time_ns() % 10**7}"
+    folder = context(
+        f"FROM {busybox}\nRUN echo before > /before\nRUN sleep {mark}; cat /before > /after\nFROM scratch\nCOPY --from=0 /after /\n"
+    )
+    argv = [*client.build_argv(folder), "--output", f"type=local,dest={folder.parent}/out"]
+    log = folder.parent / "client.log"
+    with log.open("wb") as sink, subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink) as build:
+        wait_until(lambda: sleeping(mark), 30)
+        victim = executor_of(fleet, mark)
+        fleet.kill(victim)
+        code = build.wait(90)
+    fleet.start(victim)
+    fleet.ready(victim)
+
+    assert code == 0, log.read_text()[-4000:]
+    assert (folder.parent / "out/after").read_text() == "before\n"
+
+
+def test_one_trace_has_all_services(fleet: Stack, context: Make, busybox: str, jaeger: Jaeger, tmp_path: Path) -> None:
+    """buildctl's own spans and those of the six services share one trace id."""
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{jaeger.otlp_grpc}",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_TRACES_EXPORTER": "otlp",
+    }
+    client = Buildctl(addr=fleet.addr, work=tmp_path / "traced", env=env)
+    client.build(context(f"FROM {busybox}\nRUN echo {time.time_ns()} > /x\n"), "--output", f"type=oci,dest={tmp_path}/image.tar")
+
+    def complete() -> bool:
+        return any(len(services_in(trace)) >= len(SERVICES) + 1 for trace in jaeger.traces("buildctl"))
+
+    wait_until(complete, 30)
+
+
+def services_in(trace: dict[str, object]) -> set[str]:
+    """Names of the services that have spans in a trace."""
+    processes = trace["processes"]
+    assert isinstance(processes, dict)
+    return {str(process["serviceName"]) for process in processes.values()}
+
+
+def test_secret_is_nowhere(fleet: Stack, client: Buildctl, context: Make, busybox: str, jaeger: Jaeger, tmp_path: Path) -> None:
+    """After a build that used it (and one that failed with it): not in streams, blobs, index, state, logs or traces."""
+    canary = f"canary-{time.time_ns()}-secret"
+    (tmp_path / "secret").write_text(canary)
+    use = 'RUN --mount=type=secret,id=token,env=TOKEN --mount=type=secret,id=token test -n "$TOKEN" && test -s /run/secrets/token'
+    secret = ("--secret", f"id=token,src={tmp_path}/secret")
+
+    client.build(context(f"FROM {busybox}\n{use}\n"), *secret)
+    with pytest.raises(Exception, match="exit code: 3"):
+        client.build(context(f"FROM {busybox}\n{use} && exit 3\n", name="failing"), *secret)
+
+    assert found_in(fleet.folder, canary) == []
+    assert found_in(fleet.nats.store, canary) == []
+    assert found_in(fleet.s3.data, canary) == []
+    assert canary not in str([jaeger.traces(service) for service in jaeger.services()])
+
+
+def found_in(folder: Path, words: str) -> list[str]:
+    """Files below a folder that hold these bytes."""
+    done = subprocess.run(["grep", "-rlaF", "--", words, str(folder)], capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout.splitlines()
+
+
+def test_order_of_start_does_not_matter(fleet: Stack, client: Buildctl, context: Make, busybox: str) -> None:
+    """Every process but the gateway is stopped and started in the opposite order; each ends with 0 on SIGTERM."""
+    names = [name for name in fleet.parts if not name.startswith("gateway")]
+    codes = {name: fleet.stop(name) for name in names}
+    for name in reversed(names):
+        fleet.start(name)
+    for name in names:
+        fleet.ready(name)
+
+    client.build(context(f"FROM {busybox}\nRUN echo restarted > /x\n"))
+    assert codes == dict.fromkeys(names, 0)
