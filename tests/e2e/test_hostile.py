@@ -51,8 +51,10 @@ def digest_of(op: pb.Op) -> str:
     return f"sha256:{hashlib.sha256(op.SerializeToString(deterministic=True)).hexdigest()}"
 
 
-def source(name: str = "scratch-like") -> pb.Op:
-    return pb.Op(source=pb.SourceOp(identifier=f"local://{name}"))
+def folder_on_scratch() -> pb.Op:
+    """An honest op: one folder on an empty root."""
+    make = pb.FileActionMkDir(path="/d", mode=0o755, timestamp=0)
+    return pb.Op(file=pb.FileOp(actions=[pb.FileAction(input=-1, secondaryInput=-1, output=0, mkdir=make)]))
 
 
 def result(op: pb.Op, index: int = 0) -> pb.Op:
@@ -85,7 +87,7 @@ def test_cycle(lone_buildctl: Buildctl) -> None:
 @pytest.mark.parametrize("index", [-1, 7, 2**31 - 1])
 def test_index_out_of_range(index: int, lone_buildctl: Buildctl) -> None:
     """An output that an op does not have."""
-    base = source()
+    base = folder_on_scratch()
 
     assert "index" in send(lone_buildctl, definition(base, result(base, index))).lower()
 
@@ -93,7 +95,7 @@ def test_index_out_of_range(index: int, lone_buildctl: Buildctl) -> None:
 @pytest.mark.parametrize("field", ["network", "security"])
 def test_unknown_enum(field: str, lone_buildctl: Buildctl) -> None:
     """Values that no enum has are refused, not taken for the default."""
-    base = source()
+    base = folder_on_scratch()
     run = exec_on(base, **{field: 77})
 
     assert send(lone_buildctl, definition(base, run, result(run)))
@@ -102,14 +104,14 @@ def test_unknown_enum(field: str, lone_buildctl: Buildctl) -> None:
 @pytest.mark.parametrize(("entitlement", "value"), [("security", 1), ("network", 1)])
 def test_entitlement_not_granted(entitlement: str, value: int, lone_buildctl: Buildctl) -> None:
     """Insecure and host network need the client's --allow."""
-    base = source()
+    base = folder_on_scratch()
     run = exec_on(base, **{entitlement: value})
 
     assert "not allowed" in send(lone_buildctl, definition(base, run, result(run)))
 
 
 def test_mount_of_an_input_nobody_gave(lone_buildctl: Buildctl) -> None:
-    base = source()
+    base = folder_on_scratch()
     run = exec_on(base)
     run.exec.mounts[0].input = 5
 
