@@ -155,7 +155,7 @@ class HostClient:
         if auth and self._same_host(path):
             headers = {**headers, "Authorization": auth}
         while True:
-            url = self._url(path)
+            url, scheme = self._url(path), self._scheme
             try:
                 return await self._pool.http().request(
                     method,
@@ -167,7 +167,7 @@ class HostClient:
                 )
             except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ssl.SSLError):
                 # an insecure host is tried with https first; only its refusal to speak TLS leads to http
-                if self._scheme == self._endpoint.schemes[-1]:
+                if scheme == self._endpoint.schemes[-1]:  # another request may have fallen back meanwhile
                     raise
                 self._scheme = self._endpoint.schemes[-1]
 
