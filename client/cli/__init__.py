@@ -1,0 +1,3 @@
+"""The `buildmesh` command: one verb per file, each with `configure(parser)` and `run(arguments) -> exit status`."""
+
+__all__: list[str] = []

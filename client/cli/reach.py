@@ -1,0 +1,82 @@
+"""Reaching the daemon: address and TLS options that all verbs share, and running a verb's coroutine."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import ssl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+from client.excerpt import excerpts
+from shared.errors import BuildmeshError, Code, InvalidInput
+from shared.rpc import CallOpener, connect
+
+DEFAULT_ADDRESS: Final = "unix:///run/buildmesh/buildmeshd.sock"
+
+
+def default_address(environ: Mapping[str, str]) -> str:
+    return environ.get("BUILDMESH_HOST") or environ.get("BUILDKIT_HOST") or DEFAULT_ADDRESS
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options spelled as buildctl's global ones."""
+    parser.add_argument(
+        "--addr", default=default_address(os.environ), metavar="ADDRESS", help="unix://PATH or tcp://HOST:PORT (default: %(default)s)"
+    )
+    parser.add_argument("--tlsservername", default="", metavar="NAME", help="name to verify the server's certificate against")
+    parser.add_argument("--tlscacert", default="", metavar="FILE", help="CA certificate to verify the server with")
+    parser.add_argument("--tlscert", default="", metavar="FILE", help="client certificate")
+    parser.add_argument("--tlskey", default="", metavar="FILE", help="key of the client certificate")
+    parser.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="for connecting (default: %(default)s)")
+
+
+def tls_context(arguments: argparse.Namespace) -> ssl.SSLContext | None:
+    """None when no TLS option is given. Raises InvalidInput for files that can't be used."""
+    if not (arguments.tlscacert or arguments.tlscert):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=arguments.tlscacert or None)
+        context.set_alpn_protocols(["h2"])
+        if arguments.tlscert:
+            context.load_cert_chain(arguments.tlscert, arguments.tlskey or None)
+    except OSError as error:
+        raise InvalidInput(f"TLS files: {error}") from None
+    return context
+
+
+@asynccontextmanager
+async def daemon(arguments: argparse.Namespace) -> AsyncIterator[CallOpener]:
+    """A connection as the options ask for."""
+    tls = tls_context(arguments)
+    async with connect(
+        arguments.addr, tls=tls, server_name=arguments.tlsservername, within=arguments.timeout
+    ) as peer:
+        yield peer
+
+
+def complete(work: Callable[[CallOpener], Awaitable[None]], arguments: argparse.Namespace, *, prefix: str = "") -> int:
+    """Run `work` against the daemon; an error is printed as buildctl prints it. Returns the exit status."""
+
+    async def run() -> None:
+        async with daemon(arguments) as peer:
+            await work(peer)
+
+    try:
+        asyncio.run(run())
+    except BuildmeshError as error:
+        sys.stderr.write(excerpts(error))
+        print(f"error: {prefix}{told(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def told(error: BuildmeshError) -> str:
+    """The message, after the name of its code unless that says nothing."""
+    if error.status_code in (Code.OK, Code.UNKNOWN):
+        return error.message
+    name = "".join(word.capitalize() for word in error.status_code.name.split("_"))
+    return f"{name}: {error.message}"
