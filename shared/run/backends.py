@@ -1,6 +1,6 @@
 """URLs → bus, blobs and the rest of a Mesh. Each backend's library is imported only when its URL is used."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from shared.run.ids import new_id
 from shared.run.mesh import Mesh, Readiness
 from shared.session.ports import SessionLinks
 from shared.telemetry import Log, LogFormat, Metrics, Tracer, names
-from shared.telemetry.exporters import open_exporter
+from shared.telemetry.exporters import open_exporter, service_name
 from shared.telemetry.logs import parse_level
 from shared.telemetry.tracing import Sink
 
@@ -125,6 +125,7 @@ class Parts:
     metrics: Metrics
     readiness: Readiness
     state: Path
+    environment: Mapping[str, str]
     alone: bool
 
 
@@ -148,6 +149,7 @@ async def open_parts(config: MeshConfig, *, environment: dict[str, str] | None =
                 metrics=metrics,
                 readiness=Readiness(),
                 state=config.state,
+                environment=environment,
                 alone=alone,
             )
         finally:
@@ -157,7 +159,7 @@ async def open_parts(config: MeshConfig, *, environment: dict[str, str] | None =
 @asynccontextmanager
 async def mesh_for(service: str, parts: Parts, *, sessions: SessionLinks) -> AsyncIterator[Mesh]:
     """The Mesh of one service, with calls and spans under its own name. It is ready once it says `readiness.up(service)`."""
-    tracer = Tracer(service, parts.sinks)
+    tracer = Tracer(service_name(parts.environment, service), parts.sinks)
     log = Log(level=parts.log.level, format=parts.log.format, fields={"service": service}, current=tracer.current)
     parts.readiness.expect(service)
     claims = None if parts.alone else BlobClaims(parts.blobs)
