@@ -268,7 +268,7 @@ def _flag(key: str, attrs: Mapping[str, str]) -> bool:
 def _git(rest: str, attrs: Mapping[str, str]) -> GitSource:
     bare, _, fragment = rest.partition("#")
     ref, _, subdir = fragment.partition(":")
-    remote = attrs.get("git.fullurl", "") or f"https://{bare}"
+    remote = attrs.get("git.fullurl", "") or (bare if "@" in bare.partition("/")[0] else f"https://{bare}")
     for what, text in (("git remote", remote), ("git ref", ref), ("git subdir", subdir)):
         if text.startswith("-") or any(c in text for c in "\0\n\r"):
             raise InvalidInput(f"invalid {what}: {text[:200]!r}")

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from services.executor.adapters.agent_sockets import AgentSockets
 from services.executor.adapters.content_hash import ContentHashes
+from services.executor.adapters.sources.git import GitDriver
 from services.executor.adapters.sources.http import HttpDriver
 from services.executor.adapters.sources.image import ImageDriver
 from services.executor.adapters.sources.image_store import KeptDocuments, Origins
 from services.executor.adapters.sources.local import LocalDriver
-from services.executor.core.source_ids import HttpSource, ImageSource, LocalSource
+from services.executor.core.source_ids import GitSource, HttpSource, ImageSource, LocalSource
 from services.executor.ports import SnapshotStore, SourceDriver
 from shared.blobs.threads import Pool
 from shared.run.mesh import Mesh
@@ -29,6 +31,9 @@ async def make_drivers(
             threads=threads,
             remembered=remembered,
             home=home,
+        ),
+        GitSource: GitDriver(
+            home=home, store=store, links=mesh.sessions, agents=AgentSockets(root / "git-ssh", mesh.sessions), threads=threads
         ),
         LocalSource: LocalDriver(home=home, store=store, hashes=hashes, links=mesh.sessions, threads=threads),
     }
