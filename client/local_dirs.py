@@ -42,9 +42,8 @@ class LocalDirs:
             exclude=_patterns(call.metadata, "exclude-patterns"),
             follow=_patterns(call.metadata, "followpaths"),
         )
+        # returning ends the call, which is what the receiver waits for after FIN
         await send_tree(CallBytes(call), entries, partial(open_file, root), threads=self._threads)
-        while await call.chunk():
-            pass
 
 
 def _patterns(metadata: Metadata, key: str) -> list[str]:

@@ -52,8 +52,6 @@ class Client:
             raise NotFound(f'no access allowed to dir "{name}"')
         root = str(self.source)
         await send_tree(CallBytes(call), walk(root), partial(open_file, root), threads=self.threads)
-        while await call.chunk():
-            pass
 
     async def file_send(self, call: Call) -> None:
         self.requests.append(dict(call.metadata))
