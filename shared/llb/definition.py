@@ -102,6 +102,8 @@ def decode_definition(data: bytes) -> Definition:
     if not raw:
         return Definition()
     if len(raw) < 2:
+        for missing in decode_op(raw[0]).inputs:
+            raise InvalidInput(f"invalid missing input digest {missing.digest}")
         raise InvalidInput(f"invalid LLB with {len(raw)} vertexes")
     if len(raw) > MAX_OPS:
         raise InvalidInput(f"invalid LLB with {len(raw)} vertexes, more than the allowed {MAX_OPS}")
@@ -164,7 +166,7 @@ def _ordered(ops: Mapping[Digest, Op], result: Input) -> list[Digest]:
 def _check_index(edge: Input, op: Op) -> None:
     count = output_count(op)
     if edge.index >= max(count, 1):
-        raise InvalidInput(f"invalid LLB: output {edge.index} of {edge.digest}, which has {count}")
+        raise InvalidInput(f"invalid LLB: output index {edge.index} of {edge.digest}, which has {count} outputs")
 
 
 def _metadata_from_pb(message: pb.OpMetadata) -> Metadata:

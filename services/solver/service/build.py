@@ -10,7 +10,7 @@ from services.solver.ports import Files, Fleet, Frontends, Work
 from services.solver.service.engine import Engine, Job, scope_for
 from services.solver.service.progress import Stream
 from services.solver.service.results import Handle, Handles
-from shared.errors import BuildFailed, BuildmeshError, InvalidInput, NotFound, first_failure
+from shared.errors import BuildFailed, BuildmeshError, Code, InvalidInput, NotFound, first_failure
 from shared.llb import Op, decode_definition, decode_source_op, encode_op
 from shared.model import Digest, Platform, Warn, format_platform
 from shared.wire import subjects
@@ -118,6 +118,7 @@ class RunningBuild:
             rules = LoadRules(default_platform=self.default_platform, entitlements=self.job.entitlements)
             output = load_graph(definition, rules)
         except BuildmeshError as error:
+            error.status_code = Code.UNKNOWN  # clients print the bare text, as for any failed build
             raise error.prefixed("failed to load LLB") from None
         handle = self.handles.add(Handle(self.engine, self.ref, raw, definition, output))
         return BridgeRef(id=handle.id, definition=raw)
