@@ -10,8 +10,8 @@ from shared.errors import InvalidInput
 
 __all__ = ["ModeChange", "apply_mode", "parse_mode"]
 
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)")
-_ACTION = re.compile(r"([-+=])([rwxXst]*|[ugo])")
+_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
+_ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
 _SHIFT = {"u": 6, "g": 3, "o": 0}
 _BITS = {"r": 4, "w": 2, "x": 1}
 
@@ -62,6 +62,7 @@ def _apply(change: ModeChange, bits: int, directory: bool) -> int:
         case "-":
             return bits & ~value
         case _:
+            mask |= stat.S_ISVTX if "o" in change.who else 0
             if not directory:  # chmod keeps the set-id bits of directories unless they are named
                 mask |= (stat.S_ISUID if "u" in change.who else 0) | (stat.S_ISGID if "g" in change.who else 0)
             return (bits & ~mask) | value

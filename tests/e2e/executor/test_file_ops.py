@@ -34,7 +34,11 @@ def op(*actions: tuple[int, int, int, Action]) -> FileOp:
 
 async def test_a_chain_makes_one_snapshot(steps: Steps) -> None:
     (out,) = await steps.run(
-        op((EMPTY, EMPTY, SKIP, MkDir(path="/a")), (0, EMPTY, SKIP, MkFile(path="/a/f", data=b"1")), (1, EMPTY, 0, Rm(path="/a/g", allow_not_found=True)))
+        op(
+            (EMPTY, EMPTY, SKIP, MkDir(path="/a")),
+            (0, EMPTY, SKIP, MkFile(path="/a/f", data=b"1")),
+            (1, EMPTY, 0, Rm(path="/a/g", allow_not_found=True)),
+        )
     )
 
     assert steps.read(out, "a/f") == "1"
@@ -42,9 +46,7 @@ async def test_a_chain_makes_one_snapshot(steps: Steps) -> None:
 
 
 async def test_outputs_that_build_on_each_other_are_separate(steps: Steps) -> None:
-    first, second = await steps.run(
-        op((EMPTY, EMPTY, 0, MkFile(path="/f", data=b"1")), (0, EMPTY, 1, MkFile(path="/g", data=b"2")))
-    )
+    first, second = await steps.run(op((EMPTY, EMPTY, 0, MkFile(path="/f", data=b"1")), (0, EMPTY, 1, MkFile(path="/g", data=b"2"))))
 
     assert steps.names(first) == {"f"} and steps.names(second) == {"f", "g"}
 
