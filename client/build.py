@@ -18,7 +18,7 @@ from client.secrets import Secrets
 from client.session import attach
 from client.ssh import Agents
 from client.targets import Targets
-from shared.errors import BuildmeshError, InvalidInput
+from shared.errors import BuildmeshError, InvalidInput, first_failure
 from shared.pb import control_pb2
 from shared.rpc import CallOpener, Handler
 
@@ -55,8 +55,8 @@ async def build(
                     data = await peer.unary(_CONTROL + "Solve", solve.SerializeToString())
                 finally:
                     await _settle(status)
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        except BaseExceptionGroup as errors:
+            raise first_failure(errors) from None
     return dict(control_pb2.SolveResponse.FromString(data).ExporterResponse)
 
 

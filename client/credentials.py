@@ -70,9 +70,7 @@ def _from_auths(auths: Mapping[str, Any], key: str) -> tuple[str, str]:
 def _from_helper(helper: str, key: str) -> tuple[str, str] | None:
     """Asks `docker-credential-<helper> get`."""
     try:
-        done = subprocess.run(
-            [f"docker-credential-{helper}", "get"], input=key.encode(), capture_output=True, timeout=30, check=True
-        )
+        done = subprocess.run([f"docker-credential-{helper}", "get"], input=key.encode(), capture_output=True, timeout=30, check=True)
         answer = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None

@@ -28,17 +28,19 @@ async def attach(peer: CallOpener, session_id: str, routes: Mapping[str, Handler
     server = Server({_HEALTH: _health, **routes}, limits=Limits(max_frame_size=1 << 20))
     pairs = [("x-docker-expose-session-uuid", session_id), ("x-docker-expose-session-sharedkey", shared_key)]
     pairs += [("x-docker-expose-session-grpc-method", method) for method in [_HEALTH, *routes]]
+    failure: Exception | None = None
     async with server.serving([]), await peer.open(_METHOD, metadata=pairs) as call, asyncio.TaskGroup() as group:
         pump = group.create_task(_Pipe(server, call).run())
         try:
             yield
+        except Exception as error:  # raised again below, as itself and not as a group
+            failure = error
         finally:
             call.close_send()
-            try:
-                async with asyncio.timeout(2):
-                    await pump
-            except TimeoutError:
-                pump.cancel()
+            await asyncio.wait([pump], timeout=2)
+            pump.cancel()
+    if failure is not None:
+        raise failure
 
 
 class _Pipe:

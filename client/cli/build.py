@@ -18,7 +18,7 @@ from client.cli.options import build_request
 from client.progress import Display, make_display
 from client.progress.display import MODES
 from client.request import BuildRequest
-from shared.errors import BuildmeshError
+from shared.errors import BuildmeshError, first_failure
 from shared.rpc import CallOpener
 
 
@@ -77,9 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     return reach.complete(work, arguments, prefix="failed to solve: ")
 
 
-async def _shown(
-    peer: CallOpener, request: BuildRequest, arguments: argparse.Namespace, ref: str
-) -> dict[str, str]:
+async def _shown(peer: CallOpener, request: BuildRequest, arguments: argparse.Namespace, ref: str) -> dict[str, str]:
     display = make_display("quiet" if arguments.quiet else arguments.progress, _screen())
     try:
         with ThreadPoolExecutor(8, "files") as threads:
@@ -90,8 +88,8 @@ async def _shown(
                     return await work
                 finally:
                     ticking.cancel()
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+    except BaseExceptionGroup as errors:
+        raise first_failure(errors) from None
     finally:
         display.close()
 

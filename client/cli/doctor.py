@@ -128,8 +128,6 @@ async def _daemon(arguments: argparse.Namespace) -> Finding:
         async with reach.daemon(arguments) as peer:
             data = await peer.unary("/moby.buildkit.v1.Control/Info", b"", within=arguments.timeout)
     except (BuildmeshError, socket.gaierror) as error:
-        return Finding(
-            what=f"daemon at {arguments.addr}: {error}", good=None, cure="buildmesh up (or buildmeshd), or give --addr"
-        )
+        return Finding(what=f"daemon at {arguments.addr}: {error}", good=None, cure="buildmesh up (or buildmeshd), or give --addr")
     version = control_pb2.InfoResponse.FromString(data).buildkitVersion
     return Finding(what=f"daemon at {arguments.addr}: {version.package} {version.version}", good=True)

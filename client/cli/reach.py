@@ -52,9 +52,7 @@ def tls_context(arguments: argparse.Namespace) -> ssl.SSLContext | None:
 async def daemon(arguments: argparse.Namespace) -> AsyncIterator[CallOpener]:
     """A connection as the options ask for."""
     tls = tls_context(arguments)
-    async with connect(
-        arguments.addr, tls=tls, server_name=arguments.tlsservername, within=arguments.timeout
-    ) as peer:
+    async with connect(arguments.addr, tls=tls, server_name=arguments.tlsservername, within=arguments.timeout) as peer:
         yield peer
 
 

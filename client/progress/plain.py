@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from client.progress.steps import Step, Steps, progress_text, seconds
+from client.progress.steps import Step, Steps, failures, progress_text, seconds
 from shared.pb import control_pb2
 
 
@@ -41,6 +41,7 @@ class PlainDisplay:
         """Nothing moves by itself."""
 
     def close(self) -> None:
+        self._out.write(failures(self._steps))
         self._out.flush()
 
     def _header(self, step: Step, *, again: bool) -> None:

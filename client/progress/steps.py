@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from shared.pb import control_pb2
+
+_KEPT_LINES: Final = 20
 
 
 def seconds(stamp: object) -> float:
@@ -36,6 +39,12 @@ class Step:
     tasks: dict[str, Task] = field(default_factory=dict)
     last_lines: list[str] = field(default_factory=list)
 
+    def keep(self, output: bytes) -> None:
+        """Remember the end of its output."""
+        text = output.decode("utf-8", "replace").replace("\r", "\n")
+        self.last_lines += [line for line in text.split("\n") if line]
+        del self.last_lines[:-_KEPT_LINES]
+
     def duration(self, now: float) -> float:
         return max((self.completed or now) - self.started, 0.0) if self.started else 0.0
 
@@ -56,6 +65,8 @@ class Steps:
                 step.started = seconds(vertex.started)
                 step.number = step.number or 1 + sum(1 for other in self.by_digest.values() if other.number)
             step.completed = seconds(vertex.completed) if vertex.HasField("completed") else 0.0
+        for log in response.logs:
+            self.of(log.vertex).keep(log.msg)
         for status in response.statuses:
             task = self.of(status.vertex).tasks.setdefault(status.ID, Task(name=status.name or status.ID))
             task.current, task.total = status.current, status.total
@@ -83,3 +94,12 @@ def progress_text(task: Task) -> str:
     if task.total:
         return f"{size_text(task.current)} / {size_text(task.total)}"
     return size_text(task.current) if task.current else ""
+
+
+def failures(steps: Steps) -> str:
+    """The ends of the failed steps' output, to be shown once more below everything."""
+    out = []
+    for step in steps.shown():
+        if step.error and step.last_lines and not step.error.endswith("context canceled"):
+            out += ["------", f" > {step.name}:", *step.last_lines, "------"]
+    return "".join(f"{line}\n" for line in out)

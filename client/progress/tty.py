@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TextIO
 
-from client.progress.steps import Step, Steps, progress_text
+from client.progress.steps import Step, Steps, failures, progress_text
 from shared.pb import control_pb2
 
 _EVERY: Final = 0.1
@@ -34,10 +34,6 @@ class TtyDisplay:
 
     def update(self, response: control_pb2.StatusResponse) -> None:
         self._steps.update(response)
-        for log in response.logs:
-            lines = self._steps.of(log.vertex).last_lines
-            lines += [line for line in log.msg.decode("utf-8", "replace").replace("\r", "\n").split("\n") if line]
-            del lines[:-_LINES_PER_STEP]
         self.tick()
 
     def tick(self) -> None:
@@ -47,6 +43,7 @@ class TtyDisplay:
 
     def close(self) -> None:
         self._draw()
+        self._out.write(failures(self._steps))
         self._out.flush()
 
     def _draw(self) -> None:
@@ -75,5 +72,5 @@ class TtyDisplay:
         if not step.completed:
             out += [f" => => {task.name} {progress_text(task)}" for task in list(step.tasks.values())[-3:]]
         if not step.completed or step.error:
-            out += [f" => => # {line}" for line in step.last_lines]
+            out += [f" => => # {line}" for line in step.last_lines[-_LINES_PER_STEP:]]
         return out
