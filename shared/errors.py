@@ -223,9 +223,11 @@ def vertex_detail(digest: str) -> Detail:
     return _detail("Vertex", {"digest": digest})
 
 
-def source_detail(info: SourceInfo, ranges: Iterable[SourceRange]) -> Detail:
-    """From this the client prints the excerpt (solver/errdefs/source.go)."""
+def source_detail(info: SourceInfo, ranges: Iterable[SourceRange], definition: Mapping[str, Any] | None = None) -> Detail:
+    """From this the client prints the excerpt (solver/errdefs/source.go). `definition` (pb.Definition as Go's JSON): how the text was loaded."""
     value: dict[str, Any] = {"info": {"filename": info.filename, "data": base64.b64encode(info.data).decode()}}
+    if definition is not None:
+        value["info"]["definition"] = definition
     if info.language:
         value["info"]["language"] = info.language
     value["ranges"] = [

@@ -1,13 +1,14 @@
 """Handles of results: lazy, valid within one build, named by ids that nobody can guess."""
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from services.solver.core.definition_json import definition_json
 from services.solver.core.vertex import Output
 from services.solver.service.engine import Built, Engine
-from shared.errors import BuildmeshError, NotFound, RefLost, source_detail
-from shared.llb import Definition
-from shared.model import Ref, SourceInfo
+from shared.errors import BuildmeshError, InvalidInput, NotFound, RefLost, source_detail
+from shared.llb import Definition, decode_definition
+from shared.model import Digest, Ref, SourceInfo
 from shared.run import new_id
 
 T = TypeVar("T")
@@ -63,11 +64,19 @@ def with_sources(error: BuildmeshError, definition: Definition) -> BuildmeshErro
     vertex = error.detail("errdefs.Vertex+json")
     named = vertex.json() if vertex is not None else None
     digest = named.get("digest") if isinstance(named, dict) else None
-    for location in definition.locations.get(digest, ()) if isinstance(digest, str) else ():  # type: ignore[call-overload]
+    locations = definition.locations.get(Digest(digest), ()) if isinstance(digest, str) else ()
+    for location in reversed(locations):  # clients read them from the last to the first
         source = definition.sources[location.source]
-        info = SourceInfo(filename=source.filename, data=source.data, language=source.language, definition=source.definition)
-        error.with_details(source_detail(info, location.ranges))
+        info = SourceInfo(filename=source.filename, data=source.data, language=source.language)
+        error.with_details(source_detail(info, location.ranges, _loaded_by(source.definition)))
     return error
+
+
+def _loaded_by(raw: bytes) -> dict[str, Any] | None:
+    try:
+        return definition_json(decode_definition(raw)) if raw else None
+    except InvalidInput:
+        return None
 
 
 class Handles:
