@@ -224,7 +224,7 @@ def vertex_detail(digest: str) -> Detail:
 
 
 def source_detail(info: SourceInfo, ranges: Iterable[SourceRange], definition: Mapping[str, Any] | None = None) -> Detail:
-    """From this the client prints the excerpt (solver/errdefs/source.go). `definition` (pb.Definition as Go's JSON): how the text was loaded."""
+    """From this the client prints the excerpt (errdefs/source.go). `definition`: how the text was loaded, in Go's JSON."""
     value: dict[str, Any] = {"info": {"filename": info.filename, "data": base64.b64encode(info.data).decode()}}
     if definition is not None:
         value["info"]["definition"] = definition
