@@ -4,24 +4,28 @@ import asyncio
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from services.cachestore.adapters.blob_garbage import BlobGarbage
 from services.cachestore.adapters.executors import TTL, BusHolders
 from services.cachestore.adapters.housekeeping import Housekeeping
 from services.cachestore.adapters.keys_memory import MemoryKeyStore
 from services.cachestore.adapters.questions import Questions
 from services.cachestore.config import CachestoreConfig
+from services.cachestore.core.blob_sweep import BlobSweep
 from services.cachestore.core.key_graph import KeyGraph
 from services.cachestore.ports import KeyStore
 from shared.bus.calls import Handlers
+from shared.bus.ports import KeyValue
 from shared.errors import BuildmeshError, InvalidInput
 from shared.model import Ref
 from shared.run import Mesh
 from shared.telemetry import names
 from shared.wire import subjects
 from shared.wire.codec import Codec
-from shared.wire.messages import CacheDrop, CacheLink, CacheQuery, CacheRecordsOf, CacheSave, DiskUsage, LeaseReleased, Prune
+from shared.wire.messages import CacheDrop, CacheLink, CacheQuery, CacheRecordsOf, CacheSave, DiskUsage, LeaseReleased, LeaseRenew, Prune
 
 GC_DELAY = 1.0  # seconds after a start or a build
 RETRY = 1.0
+LEASE_SECONDS = 60.0  # without renewal (docs/bus.md)
 
 
 def open_key_store(config: CachestoreConfig, mesh: Mesh) -> KeyStore:
@@ -45,18 +49,36 @@ def open_key_store(config: CachestoreConfig, mesh: Mesh) -> KeyStore:
 class Cachestore:
     """The running service; its parts share the graph and two events."""
 
-    def __init__(self, config: CachestoreConfig, mesh: Mesh, store: KeyStore, holders: BusHolders) -> None:
+    def __init__(self, config: CachestoreConfig, mesh: Mesh, store: KeyStore, holders: BusHolders, pins: KeyValue) -> None:
         self._config, self._mesh, self._store, self._holders = config, mesh, store, holders
         self._graph = KeyGraph()
         self._dirty = asyncio.Event()
         self._gc_wanted = asyncio.Event()
         counter = mesh.metrics.counter(names.CACHE_QUESTIONS)
+        self._leases: dict[str, float] = {}
+        self._garbage = BlobGarbage(
+            blobs=mesh.blobs,
+            graph=self._graph,
+            holders=holders,
+            pins=pins,
+            sweep=BlobSweep(patient=not mesh.alone),
+            builds_running=self._builds_running,
+        )
         self._questions = Questions(self._graph, usable=self._usable, changed=self._dirty.set, counter=counter)
         self._house = Housekeeping(
-            self._graph, holders, mesh.clock, changed=self._dirty.set, freed=mesh.metrics.counter(names.GC_FREED)
+            self._graph,
+            holders,
+            mesh.clock,
+            changed=self._dirty.set,
+            freed=mesh.metrics.counter(names.GC_FREED),
+            pruned=self._garbage.collect,
         )
         mesh.metrics.gauge(names.CACHE_KEYS).watch(lambda: self._graph.statistics()["keys"])
         mesh.metrics.gauge(names.CACHE_RECORDS).watch(lambda: self._graph.statistics()["records"])
+
+    def _builds_running(self) -> bool:
+        now = self._mesh.clock.monotonic()
+        return any(until > now for until in self._leases.values())
 
     def _usable(self, ref: Ref | None) -> bool:
         return ref is None or bool(ref.layers) or self._holders.alive(ref.home)
@@ -119,8 +141,13 @@ class Cachestore:
                     message = codec.decode(delivery.data).body
                 except InvalidInput:
                     continue
-                if isinstance(message, LeaseReleased):
-                    self._gc_wanted.set()
+                match message:
+                    case LeaseRenew():
+                        until = self._mesh.clock.monotonic() + LEASE_SECONDS
+                        self._leases.update(dict.fromkeys(message.leases, until))
+                    case LeaseReleased():
+                        self._leases.pop(message.lease, None)
+                        self._gc_wanted.set()
 
     async def _collect(self) -> None:
         await asyncio.sleep(GC_DELAY)
@@ -128,6 +155,8 @@ class Cachestore:
             try:
                 await self._house.reconcile()
                 freed = await self._house.collect()
+                if freed:
+                    freed += await self._garbage.collect()
                 if freed:
                     self._mesh.log.info("garbage collected", bytes=freed)
             except BuildmeshError as error:
@@ -142,4 +171,5 @@ async def run(config: CachestoreConfig, mesh: Mesh) -> None:
     """The service, until drained (shared.run)."""
     bucket = await mesh.bus.bucket(subjects.KV_EXECUTORS, ttl=TTL)
     holders = BusHolders(mesh.calls, bucket, mesh.clock, mesh.log, presume_alive=config.presume_alive)
-    await Cachestore(config, mesh, open_key_store(config, mesh), holders).run()
+    pins = await mesh.bus.bucket(subjects.KV_PINS)
+    await Cachestore(config, mesh, open_key_store(config, mesh), holders, pins).run()

@@ -245,6 +245,7 @@ class UsageRecord:
     record_type: str = "regular"
     shared: bool = False
     executor: str = ""
+    blobs: tuple[str, ...] = ()  # digests of layer blobs that this record stands for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

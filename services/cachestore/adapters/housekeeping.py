@@ -17,12 +17,25 @@ ROUNDS = 64  # plans made anew after an executor refused some
 OnPruned = Callable[[tuple[UsageRecord, ...]], Awaitable[None]]
 
 
+async def _nothing_more() -> int:
+    return 0
+
+
 class Housekeeping:
     """Handlers for DiskUsage and Prune, and `collect` for the clockwork."""
 
-    def __init__(self, graph: KeyGraph, holders: Holders, clock: Clock, *, changed: Callable[[], None], freed: Counter) -> None:
+    def __init__(
+        self,
+        graph: KeyGraph,
+        holders: Holders,
+        clock: Clock,
+        *,
+        changed: Callable[[], None],
+        freed: Counter,
+        pruned: Callable[[], Awaitable[int]] = _nothing_more,
+    ) -> None:
         self._graph, self._holders, self._clock = graph, holders, clock
-        self._changed, self._freed = changed, freed
+        self._changed, self._freed, self._pruned = changed, freed, pruned
 
     async def usage(self, question: DiskUsage, served: Served) -> UsageReport:
         """DiskUsage → UsageReport over all executors, sorted by id."""
@@ -54,6 +67,7 @@ class Housekeeping:
         freed = 0
         for holding in await self._holders.holdings():
             freed += await self._prune_one(holding, limits, order.filters, tell)
+        freed += await self._pruned()
         self._freed.add(freed, "prune")
         return Pruned(freed=freed)
 

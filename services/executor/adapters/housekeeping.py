@@ -1,11 +1,13 @@
 """What the executor does besides ops: usage, removal, leases."""
 
 import asyncio
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from services.executor.adapters.materialise import LAYER_NOTE
 from services.executor.core.snapshots import Snapshot
 from services.executor.ports import SnapshotStore
 from shared.blobs.threads import Pool
@@ -38,6 +40,10 @@ class WholeStore(SnapshotStore, Protocol):
         """Bytes of each snapshot's own layer, computed and remembered; walks directories."""
         ...
 
+    def notes(self) -> list[tuple[str, str, bytes]]:
+        """All notes: (snapshot, name, value)."""
+        ...
+
     def sweep(self) -> tuple[str, ...]:
         """End leases that were not renewed; the ids that nobody holds any more."""
         ...
@@ -56,8 +62,9 @@ class Housekeeping:
     def _usage(self) -> UsageReport:
         self._store.sizes()
         disk = os.statvfs(self._root)
+        blobs = _noted_blobs(self._store.notes())
         return UsageReport(
-            records=tuple(_record(s, self._home) for s in self._store.all()),
+            records=tuple(_record(s, self._home, blobs.get(s.id, ())) for s in self._store.all()),
             disk_total=disk.f_blocks * disk.f_frsize,
             disk_free=disk.f_bfree * disk.f_frsize,
         )
@@ -92,7 +99,17 @@ class Housekeeping:
             self._store.sweep()
 
 
-def _record(snapshot: Snapshot, home: str) -> UsageRecord:
+def _noted_blobs(notes: list[tuple[str, str, bytes]]) -> dict[str, tuple[str, ...]]:
+    """Layer blobs by snapshot; notes about other things are passed over."""
+    found: dict[str, tuple[str, ...]] = {}
+    for id, name, value in notes:
+        if name.startswith(LAYER_NOTE):
+            layer = json.loads(value)
+            found[id] = (*found.get(id, ()), layer["digest"])
+    return found
+
+
+def _record(snapshot: Snapshot, home: str, blobs: tuple[str, ...]) -> UsageRecord:
     return UsageRecord(
         id=snapshot.id,
         mutable=snapshot.mutable,
@@ -105,4 +122,5 @@ def _record(snapshot: Snapshot, home: str) -> UsageRecord:
         description=snapshot.description,
         record_type=snapshot.record_type.value,
         executor=home,
+        blobs=blobs,
     )

@@ -99,6 +99,10 @@ class Records:
     def set_note(self, id: str, name: str, value: bytes) -> None:
         self._db.execute("INSERT OR REPLACE INTO notes VALUES (?,?,?)", (id, name, value))
 
+    def notes(self) -> list[tuple[str, str, bytes]]:
+        """All notes: (snapshot, name, value)."""
+        return [(row[0], row[1], bytes(row[2])) for row in self._db.execute("SELECT id, name, value FROM notes")]
+
     def close(self) -> None:
         self._db.close()
 

@@ -321,6 +321,11 @@ class DiskSnapshots:
             self._records.touch(touched)
         return late
 
+    def notes(self) -> list[tuple[str, str, bytes]]:
+        """All notes of all snapshots: (id, name, value)."""
+        with self._lock:
+            return self._records.notes()
+
     # --- sizes and the end ------------------------------------------------------------------------------------------------
 
     def sizes(self, ids: Iterable[str] | None = None) -> dict[str, int]:

@@ -22,6 +22,15 @@ def encode_record(record: BuildRecord) -> bytes:
     return record_message(record).SerializeToString()
 
 
+def blobs_of(record: BuildRecord) -> tuple[str, ...]:
+    """Digests of everything in the blob store that the record speaks of: garbage collection keeps them."""
+    blobs = [b for b in (record.logs, record.trace, record.external_error) if b is not None]
+    for outcome in (record.result, *record.results.values()):
+        if outcome is not None:
+            blobs += [*outcome.attestations, *outcome.results.values()]
+    return tuple(dict.fromkeys(b.digest for b in blobs))
+
+
 class BucketRecords:
     """Records in the bucket `history`."""
 
@@ -38,10 +47,15 @@ class BucketRecords:
         return [r for r in (decode_record(e.value) for e in entries) if r is not None]
 
     async def put(self, record: BuildRecord) -> None:
+        await (await self._pins()).put(record.ref, "\n".join(blobs_of(record)).encode())
         await (await self._bucket()).put(record.ref, encode_record(record))
 
     async def delete(self, ref: str) -> None:
         await (await self._bucket()).delete(ref)
+        await (await self._pins()).delete(ref)
+
+    async def _pins(self) -> KeyValue:
+        return await self._buckets.bucket(subjects.KV_PINS)
 
     async def _bucket(self) -> KeyValue:
         if self._opened is None:
