@@ -12,9 +12,14 @@ import json
 import logging
 import os
 import secrets
+import socket
+import struct
 import threading
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from fcntl import ioctl
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,8 @@ __all__ = ["CniNetwork", "bridge_config", "read_config"]
 _log = logging.getLogger(__name__)
 _PLUGIN_SECONDS = 60.0
 _INTERFACE = "eth0"
+_IDLE_SECONDS = 300.0
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -65,73 +72,101 @@ def bridge_config(name: str, subnet: str, plugins: Mapping[str, str]) -> dict[st
     }
 
 
+@dataclass(slots=True, kw_only=True)
+class _Namespace:
+    """One namespace; `result` is what the last plugin answered, which DEL wants back."""
+
+    path: str
+    hostname: str = ""
+    result: dict[str, Any] | None = None
+    idle_since: float = 0.0
+
+
 class CniNetwork:
-    """Lends namespaces; those given back are torn down, and up to `pool` new ones are kept ready."""
+    """Lends namespaces. Those given back are lent again: a sandboxed step has no right to change anything in one.
+
+    Above `pool` of them, one that was idle for five minutes is taken down (util/network/netpool).
+    """
 
     def __init__(self, config: dict[str, Any], search: Sequence[str], state: Path, pool: int, threads: Pool) -> None:
         self._config = config
-        self._search = tuple(search)
+        self._search = tuple(dict.fromkeys(search))
         self._state = state / "netns"
         self._pool = pool
         self._threads = threads
-        self._ready: list[str] = []
+        self._ready: list[_Namespace] = []
         self._plugins = asyncio.Lock()  # host-local and iptables are not good at being called at once
         self._state.mkdir(mode=0o711, parents=True, exist_ok=True)
-        for left in self._state.iterdir():
-            syscalls.detach(str(left))
-            left.unlink()
+        self._left = [_Namespace(path=str(path)) for path in self._state.iterdir()]
 
     @asynccontextmanager
-    async def lend(self) -> AsyncIterator[str | None]:
-        """A namespace with the network in it. Errors: Unavailable naming the plugin and what it said."""
-        path = self._ready.pop() if self._ready else await self._make()
+    async def lend(self, hostname: str = "", *, trusted: bool = True) -> AsyncIterator[str | None]:
+        """A namespace with the network in it; made for this step alone if it has a `hostname` or is not `trusted`.
+
+        Errors: Unavailable naming the plugin and what it said.
+        """
+        alone = bool(hostname) or not trusted
+        namespace = self._ready.pop() if self._ready and not alone else await self._make(hostname)
         try:
-            yield path
+            yield namespace.path
         finally:
-            await self._take_down(path)
-            if len(self._ready) < self._pool:
-                with contextlib.suppress(Unavailable):
-                    self._ready.append(await self._make())
+            if alone:
+                await self._take_down(namespace)
+            else:
+                namespace.idle_since = time.monotonic()
+                self._ready.append(namespace)
+        await self._trim()
+
+    async def _trim(self) -> None:
+        limit = time.monotonic() - _IDLE_SECONDS
+        while len(self._ready) > self._pool and self._ready[0].idle_since < limit:
+            await self._take_down(self._ready.pop(0))
 
     async def close(self) -> None:
         while self._ready:
             await self._take_down(self._ready.pop())
 
-    async def _make(self) -> str:
-        path = str(self._state / secrets.token_hex(12))
-        await self._threads.finish(_new_namespace, path)
+    async def _make(self, hostname: str) -> _Namespace:
+        while self._left:  # of a process that was killed: their addresses are still reserved
+            await self._take_down(self._left.pop())
+        namespace = _Namespace(path=str(self._state / secrets.token_hex(12)), hostname=hostname)
+        await self._threads.finish(_new_namespace, namespace.path)
         try:
             async with self._plugins:
-                previous: dict[str, Any] | None = None
                 for plugin in self._config["plugins"]:
-                    previous = await self._call("ADD", plugin, path, previous)
+                    namespace.result = await self._call("ADD", plugin, namespace) or namespace.result
         except BaseException:
-            await self._take_down(path)
+            await self._take_down(namespace)
             raise
-        return path
+        return namespace
 
-    async def _take_down(self, path: str) -> None:
+    async def _take_down(self, namespace: _Namespace) -> None:
         async with self._plugins:
             for plugin in reversed(self._config["plugins"]):
                 try:
-                    await self._call("DEL", plugin, path, None)
+                    await self._call("DEL", plugin, namespace)
                 except Unavailable as error:
                     _log.warning("%s", error.message)
-        await self._threads.finish(_drop_namespace, path)
+        await self._threads.finish(_drop_namespace, namespace.path)
 
-    async def _call(self, command: str, plugin: dict[str, Any], path: str, previous: dict[str, Any] | None) -> dict[str, Any] | None:
+    async def _call(self, command: str, plugin: dict[str, Any], namespace: _Namespace) -> dict[str, Any] | None:
         kind = plugin["type"]
         program = next((place for folder in self._search if os.access(place := os.path.join(folder, kind), os.X_OK)), "")
         if not program:
             raise Unavailable(f"CNI plugin {kind} not found in {', '.join(self._search)}")
         document = {**plugin, "name": self._config.get("name", "buildkit"), "cniVersion": self._config.get("cniVersion", "1.0.0")}
-        if previous is not None:
-            document["prevResult"] = previous
+        if namespace.result is not None:
+            document["prevResult"] = namespace.result
         environment = {
-            "CNI_COMMAND": command, "CNI_CONTAINERID": os.path.basename(path), "CNI_NETNS": path,
-            "CNI_IFNAME": "lo" if kind.endswith("loopback") else _INTERFACE, "CNI_PATH": ":".join(self._search),
+            "CNI_COMMAND": command,
+            "CNI_CONTAINERID": os.path.basename(namespace.path),
+            "CNI_NETNS": namespace.path,
+            "CNI_IFNAME": "lo" if kind.endswith("loopback") else _INTERFACE,
+            "CNI_PATH": ":".join(self._search),
             "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-        }  # fmt: skip
+        }
+        if namespace.hostname:  # what plugins that serve names go by
+            environment["CNI_ARGS"] = f"IgnoreUnknown=1;K8S_POD_NAME={namespace.hostname}"
         code, out = await _execute(program, json.dumps(document).encode(), environment)
         try:
             answer = json.loads(out) if out.strip() else None
@@ -140,7 +175,7 @@ class CniNetwork:
         if code:
             said = answer.get("msg", "") if isinstance(answer, dict) else out.decode("utf-8", "replace")[:500]
             raise Unavailable(f"CNI plugin {kind} failed to {command}: {said or f'exit code {code}'}")
-        return answer if isinstance(answer, dict) and command == "ADD" else previous
+        return answer if isinstance(answer, dict) and command == "ADD" else None
 
 
 async def _execute(program: str, data: bytes, environment: dict[str, str]) -> tuple[int, bytes]:
@@ -168,6 +203,7 @@ def _new_namespace(path: str) -> None:
     def make() -> None:
         try:
             syscalls.unshare(syscalls.CLONE_NEWNET)
+            _raise_loopback()
             syscalls.bind(f"/proc/self/task/{threading.get_native_id()}/ns/net", path)
         except OSError as error:
             failure.append(error)
@@ -178,6 +214,11 @@ def _new_namespace(path: str) -> None:
     if failure:
         os.unlink(path)
         raise Unavailable(f"can't make a network namespace: {failure[0].strerror}") from failure[0]
+
+
+def _raise_loopback() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
 
 
 def _drop_namespace(path: str) -> None:

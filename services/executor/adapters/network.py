@@ -25,8 +25,11 @@ _BRIDGE_PLUGINS = ("bridge", "loopback", "host-local", "firewall")
 class Network(Protocol):
     """Lends namespaces."""
 
-    def lend(self) -> AbstractAsyncContextManager[str | None]:
-        """What the runtime spec says: a path, "" = a new namespace with loopback only, None = the host's."""
+    def lend(self, hostname: str = "", *, trusted: bool = True) -> AbstractAsyncContextManager[str | None]:
+        """What the runtime spec says: a path, "" = a new namespace with loopback only, None = the host's.
+
+        `hostname` is one that the step asks for; not `trusted` = it might leave the namespace changed.
+        """
         ...
 
     async def close(self) -> None:
@@ -38,7 +41,7 @@ class HostNetwork:
     """No isolation."""
 
     @asynccontextmanager
-    async def lend(self) -> AsyncIterator[str | None]:
+    async def lend(self, hostname: str = "", *, trusted: bool = True) -> AsyncIterator[str | None]:
         yield None
 
     async def close(self) -> None:
@@ -49,7 +52,7 @@ class NoNetwork:
     """Loopback only; the runtime makes it."""
 
     @asynccontextmanager
-    async def lend(self) -> AsyncIterator[str | None]:
+    async def lend(self, hostname: str = "", *, trusted: bool = True) -> AsyncIterator[str | None]:
         yield ""
 
     async def close(self) -> None:

@@ -21,7 +21,7 @@ from services.executor.core.mounts import CacheDir, MountPlan, Output, SecretFil
 from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.threads import Pool
 from shared.errors import BuildFailed, BuildmeshError, Detail, InvalidInput, NotFound, Unsupported
-from shared.llb import ExecOp
+from shared.llb import ExecOp, SecurityMode
 from shared.llb.definition import Resources
 from shared.model import Platform
 from shared.pb import ops_pb2
@@ -126,7 +126,9 @@ class ExecRunner:
             sockets=sockets,
             caches=caches,
             secret_env=await self._secret_env(op, scope),
-            netns=await stack.enter_async_context(parts.networks.of(op.network).lend()),
+            netns=await stack.enter_async_context(
+                parts.networks.of(op.network).lend(op.meta.hostname, trusted=op.security is SecurityMode.SANDBOX)
+            ),
             resources=_resources(request.resources),
             emulator=self._emulator(request.platform),
         )
