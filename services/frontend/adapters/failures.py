@@ -8,7 +8,7 @@ from shared.model import SourceInfo
 
 
 def mesh_error(error: DockerfileError, entrypoint: Entrypoint | None) -> BuildmeshError:
-    """The cause with the longer message, or BuildFailed. Outermost places come first, as BuildKit sends them."""
+    """The cause with the longer message, or BuildFailed. Places in the order in which they were added."""
     details = _source_details(error, entrypoint)
     cause = error.cause
     if cause is None:
@@ -24,4 +24,4 @@ def _source_details(error: DockerfileError, entrypoint: Entrypoint | None) -> li
         return []
     source = entrypoint.source_map
     info = SourceInfo(filename=source.filename, data=source.data, language=source.language, definition=source.definition)
-    return [source_detail(info, source_ranges(location)) for location in reversed(error.locations)]
+    return [source_detail(info, source_ranges(location)) for location in error.locations]

@@ -93,7 +93,7 @@ class NamedContext:
             scheme, found, rest = facts.identifier.partition("://")
             if not found:
                 raise DockerfileError(f"could not parse ref: {facts.identifier}")
-            return f"{scheme}:{rest}"
+            return facts.identifier if scheme in ("git", "http", "https") else f"{scheme}:{rest}"
         image = image_of(facts)
         constraints = Constraints(platform=self.platform, description={"llb.customname": f"[context {self.key}] {text}"})
         resolved = reference_of(facts.identifier.removeprefix("docker-image://")).with_default_tag()

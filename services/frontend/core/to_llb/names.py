@@ -1,6 +1,5 @@
 """Names of vertices: `[linux/arm64 build 2/7] RUN make` (dockerfile2llb/convert.go prefixCommand)."""
 
-import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -22,18 +21,8 @@ def prefixed(stage: StageState, text: str, env: Mapping[str, str], platform: Pla
     if stage.shown_name:
         parts.append(stage.shown_name)
     stage.command_index += 1
-    parts.append(f"{stage.command_index:>{_width(total)}}/{total}")
+    parts.append(f"{stage.command_index:>{len(str(total))}}/{total}")
     return f"[{' '.join(parts)}] " + ("ONBUILD " if stage.in_onbuild else "") + text
-
-
-_LOG10_2 = 0.30102999566398119521
-
-
-def _width(total: int) -> int:
-    """int(1+math.Log10(total)) as Go computes it, by way of Log2: 1000 comes out one short."""
-    fraction, exponent = math.frexp(total)
-    log2 = exponent - 1.0 if fraction == 0.5 else math.log(fraction) * (1 / math.log(2)) + exponent
-    return int(1 + log2 * _LOG10_2)
 
 
 def shown_command(text: str, env: Mapping[str, str], rules: WordRules) -> str:
