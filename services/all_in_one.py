@@ -39,9 +39,7 @@ class AllConfig:
     cachestore: CachestoreConfig = field(default_factory=CachestoreConfig)
 
 
-def load(
-    path: Path | None, *, state: Path | None = None, addresses: Sequence[str] = (), http: str = "", log_level: str = ""
-) -> AllConfig:
+def load(path: Path | None, *, state: Path | None = None, addresses: Sequence[str] = (), http: str = "", log_level: str = "") -> AllConfig:
     """The file's configuration, changed by what the command line says. Raises InvalidInput naming the file and the key."""
     config = settings.build(AllConfig, settings.read_toml(path)) if path is not None else AllConfig()
     mesh, gateway, executor = config.mesh, config.gateway, config.executor

@@ -82,9 +82,7 @@ class Caps:
 
 def default_caps(disk: Disk) -> Caps:
     """10 % but at most 10 GB reserved, 80 % but at most 100 GB used, 20 % kept free."""
-    return Caps(
-        reserved=min(percent(10, disk), 10 * 10**9), max_used=min(percent(80, disk), 100 * 10**9), min_free=percent(20, disk)
-    )
+    return Caps(reserved=min(percent(10, disk), 10 * 10**9), max_used=min(percent(80, disk), 100 * 10**9), min_free=percent(20, disk))
 
 
 def default_policy(caps: Caps, disk: Disk) -> tuple[GcRule, ...]:

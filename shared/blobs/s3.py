@@ -241,4 +241,3 @@ def _batch(listing: Any) -> list[Any]:
 def _release(answer: Any) -> None:
     answer.close()
     answer.release_conn()
-

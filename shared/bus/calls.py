@@ -1,10 +1,10 @@
 """Calls: the one primitive for a question or an order with an answer (docs/bus.md §1).
 
-    async with Calls(bus) as calls:
-        done = await calls.call(subjects.CACHE, CacheQuery(...))
-        done = await calls.run(subjects.exec_queue(platform), RunOp(...), on_progress=show)
-        await calls.serve(subjects.CACHE, {CacheQuery: answer}, queue="cachestore")      # until drained
-        await calls.work(subjects.BUILDS, {SolveBuild: solve}, slots=asyncio.Semaphore(8))
+async with Calls(bus) as calls:
+    done = await calls.call(subjects.CACHE, CacheQuery(...))
+    done = await calls.run(subjects.exec_queue(platform), RunOp(...), on_progress=show)
+    await calls.serve(subjects.CACHE, {CacheQuery: answer}, queue="cachestore")      # until drained
+    await calls.work(subjects.BUILDS, {SolveBuild: solve}, slots=asyncio.Semaphore(8))
 """
 
 import asyncio

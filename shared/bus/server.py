@@ -72,9 +72,7 @@ class Server:
     def __len__(self) -> int:
         return len(self._running)
 
-    async def serve(
-        self, subject: str, handlers: Handlers, *, queue: str, ready: Callable[[], None] | None, lasting: bool = False
-    ) -> None:
+    async def serve(self, subject: str, handlers: Handlers, *, queue: str, ready: Callable[[], None] | None, lasting: bool = False) -> None:
         """Answer until cancelled or drained; `ready` is called once the subscription stands."""
         async with asyncio.TaskGroup() as tasks:
 

@@ -178,4 +178,3 @@ def main(service: str, run: Callable[[C, Mesh], Awaitable[None]], config_type: t
         await run(config, mesh)
 
     return run_loop(Program(mesh=mesh_config, services={service: start}, environment=os.environ))
-

@@ -209,9 +209,7 @@ async def test_a_blob_damaged_in_s3_is_a_miss_and_is_removed(s3: S3) -> None:
     client = await plain._client()
     from minio.commonconfig import CopySource
 
-    await plain.do(
-        digest, client.copy_object, s3.bucket, plain._name(digest), CopySource(s3.bucket, plain._name(other))
-    )
+    await plain.do(digest, client.copy_object, s3.bucket, plain._name(digest), CopySource(s3.bucket, plain._name(other)))
 
     with pytest.raises(BlobMissing):
         await read(VerifyingBlobs(plain), digest)
