@@ -15,6 +15,7 @@ from shared.oci import Descriptor, Index, Manifest, convert_media_type, default_
 from shared.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 
 CREATED = "org.opencontainers.image.created"
+REWRITTEN = "buildkit/rewritten-timestamp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +117,7 @@ def _manifest(plan: ImagePlan, part: Part, placed: Placed) -> tuple[Descriptor, 
     config_digest = sha256_digest(config)
     manifest = Manifest(
         config=Descriptor(media_type=convert_media_type(OCI_CONFIG, oci=plan.oci), digest=config_digest, size=len(config)),
-        layers=tuple(_layer_descriptor(plan, layer) for layer in part.layers),
+        layers=_layer_descriptors(plan, part),
         media_type=convert_media_type(OCI_MANIFEST, oci=plan.oci),
         annotations=placed.manifest,
     )
@@ -141,9 +142,17 @@ def _config(plan: ImagePlan, part: Part) -> bytes:
     return config_bytes(document, diff_ids=[layer.diff_id for layer in part.layers], history=history, epoch=epoch)
 
 
-def _layer_descriptor(plan: ImagePlan, layer: Layer) -> Descriptor:
+def _layer_descriptors(plan: ImagePlan, part: Part) -> tuple[Descriptor, ...]:
+    """With OCI types a layer whose times were rewritten says so (util/converter/tarconverter); base layers never are."""
+    epoch = platform_epoch(plan, part.target) if plan.options.rewrite_timestamp and plan.oci else None
+    mark = {} if epoch is None else {REWRITTEN: str(epoch)}
+    base = len(base_diff_ids(plan, part.target))
+    return tuple(_layer_descriptor(plan, layer, {} if i < base else mark) for i, layer in enumerate(part.layers))
+
+
+def _layer_descriptor(plan: ImagePlan, layer: Layer, annotations: Mapping[str, str]) -> Descriptor:
     media_type = convert_media_type(layer.media_type, oci=plan.oci, keep_foreign=plan.options.prefer_nondist)
-    return Descriptor(media_type=media_type, digest=layer.digest, size=layer.size)
+    return Descriptor(media_type=media_type, digest=layer.digest, size=layer.size, annotations=annotations)
 
 
 def _unique(parts: Sequence[Part]) -> tuple[Layer, ...]:
