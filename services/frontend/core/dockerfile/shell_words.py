@@ -12,6 +12,9 @@ from services.frontend.core.failure import DockerfileError
 from services.frontend.core.go_text import SPACE, quote
 
 _PLAIN = re.compile(r"[^$'\"<\\`\ufeff\udc80-\udcff]*")
+_RUN = re.compile(r"[^$'\"<\\`}/]+")
+"""Characters that mean nothing special in any reading."""
+
 _INVALID = re.compile("[\udc80-\udcff]")
 _SPECIAL_PARAMETERS = frozenset("@*#?-$!0")
 _SPACE = frozenset(SPACE)
@@ -42,14 +45,14 @@ def expand(text: str, env: Mapping[str, str], rules: WordRules) -> Expansion:
     """`text` as one word. Raises DockerfileError for a broken quote or substitution."""
     if _PLAIN.fullmatch(text):
         return Expansion(text=text)
-    reader = _Reader(text, env, rules)
+    reader = _Reader(text, env, rules, collect=False)
     result, _ = reader.read()
     return Expansion(text=result, matched=reader.matched, unmatched=reader.unmatched)
 
 
 def split(text: str, env: Mapping[str, str], rules: WordRules) -> list[str]:
     """`text` with variables put in, cut into words at spaces outside of quotes."""
-    _, words = _Reader(text, env, rules).read()
+    _, words = _Reader(text, env, rules, collect=True).read()
     return words
 
 
@@ -86,8 +89,24 @@ class _WordList:
         return self.words
 
 
+class _NoWords(_WordList):
+    """In place of a list that nobody wants."""
+
+    def add_char(self, ch: str) -> None:
+        return
+
+    def add_raw(self, text: str) -> None:
+        return
+
+    def add_text(self, text: str) -> None:
+        return
+
+
 class _Reader:
-    def __init__(self, text: str, env: Mapping[str, str], rules: WordRules) -> None:
+    """`collect`: words are wanted, not only the whole text."""
+
+    def __init__(self, text: str, env: Mapping[str, str], rules: WordRules, *, collect: bool) -> None:
+        self.collect = collect
         self.source = text
         self.text = _INVALID.sub("\ufffd", text).removeprefix("\ufeff")
         self.pos = 0
@@ -127,9 +146,15 @@ class _Reader:
 
     def _run(self, stop: str) -> tuple[str, list[str]]:
         self.buffer.clear()
-        words = _WordList(self.buffer)
+        words = _WordList(self.buffer) if self.collect else _NoWords(self.buffer)
         result: list[str] = []
         while ch := self._peek():
+            run = _RUN.match(self.text, self.pos)
+            if run is not None:
+                self.pos = run.end()
+                result.append(run[0])
+                words.add_text(run[0])
+                continue
             if ch == stop:
                 self.pos += 1
                 return "".join(result), words.finish()
