@@ -120,7 +120,7 @@ class _Unpacker:
             return
         parent = posixpath.dirname(name)
         if parent:
-            self._root.make_dirs(parent, 0o755, owner=self._owner)
+            self._root.make_dirs(parent, 0o755)  # directories that are only implied belong to root, whatever --chown says
         with self._root.find(name, follow=False) as spot:
             self._make(member, name, spot)
 

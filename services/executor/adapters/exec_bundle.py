@@ -6,8 +6,8 @@ Blocking, one thread at a time. Everything that has to be undone stands in one E
 from __future__ import annotations
 
 import json
+import logging
 import os
-import shutil
 import stat
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -28,6 +28,8 @@ from shared.llb import ExecOp, NetMode
 from shared.llb.definition import Resources
 
 __all__ = ["Bundle", "Bundles", "Given"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,8 @@ class Bundles:
     def __init__(self, *, root: Path, store: SnapshotStore, files: ContainerFiles, host: Host, cgroup_parent: str) -> None:
         self._root, self._store, self._files, self._host, self._cgroup_parent = root, store, files, host, cgroup_parent
         root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        for left in root.iterdir():
+            _remove_bundle(left)
 
     def new(self, id: str) -> Bundle:
         """A bundle that holds nothing yet."""
@@ -72,7 +76,7 @@ class Bundles:
     def fill(self, bundle: Bundle, op: ExecOp, plan: MountPlan, given: Given) -> None:
         """Mount and write everything. Whatever happens, `take_down` has to be called afterwards."""
         bundle.path.mkdir(mode=0o711)
-        bundle.stack.callback(shutil.rmtree, bundle.path, ignore_errors=True)
+        bundle.stack.callback(_remove_bundle, bundle.path)
         if given.secret_env:  # config.json will hold values
             _tmpfs(bundle, bundle.path, 4 << 20)
         bundle.root = self._tree(bundle, op, plan.root, given)
@@ -159,6 +163,20 @@ class Bundles:
             os.fchown(fd, uid, gid)
             os.fchmod(fd, mode)
         return str(path)
+
+
+def _remove_bundle(path: Path) -> None:
+    """Never recursive: were something still mounted in it, that would be emptied."""
+    for entry in list(path.iterdir()):
+        try:
+            if entry.is_dir():
+                entry.rmdir()
+            else:
+                entry.unlink()
+        except OSError as error:
+            _log.warning("can't remove %s: %s", entry, error.strerror)
+            return
+    path.rmdir()
 
 
 def _tmpfs(bundle: Bundle, directory: Path, size: int) -> None:
