@@ -5,12 +5,13 @@ from pathlib import Path
 
 from services.executor.adapters.agent_sockets import AgentSockets
 from services.executor.adapters.content_hash import ContentHashes
+from services.executor.adapters.sources.blob import BlobDriver
 from services.executor.adapters.sources.git import GitDriver
 from services.executor.adapters.sources.http import HttpDriver
 from services.executor.adapters.sources.image import ImageDriver
 from services.executor.adapters.sources.image_store import KeptDocuments, Origins
 from services.executor.adapters.sources.local import LocalDriver
-from services.executor.core.source_ids import GitSource, HttpSource, ImageSource, LocalSource
+from services.executor.core.source_ids import BlobSource, GitSource, HttpSource, ImageSource, LocalSource
 from services.executor.ports import SnapshotStore, SourceDriver
 from shared.blobs.threads import Pool
 from shared.run.mesh import Mesh
@@ -32,6 +33,7 @@ async def make_drivers(
             remembered=remembered,
             home=home,
         ),
+        BlobSource: BlobDriver(home=home, origins=origins, blobs=mesh.blobs, store=store, threads=threads),
         GitSource: GitDriver(
             home=home, store=store, links=mesh.sessions, agents=AgentSockets(root / "git-ssh", mesh.sessions), threads=threads
         ),

@@ -85,7 +85,7 @@ class LayoutOrigin:
         for session in self._sessions:
             begun = False
             try:
-                async for chunk in read_blob(self._links, session, self._store, digest):
+                async for chunk in read_blob(self._links, session, f"oci:{self._store}", digest):
                     begun = True
                     yield chunk
                 return
