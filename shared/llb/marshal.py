@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from shared.errors import InvalidInput
 from shared.llb.caps import Cap
 from shared.llb.codec import encode_op, op_digest
-from shared.llb.definition import Definition, Metadata, SourceFile, SourceLocation
+from shared.llb.definition import MAX_DEFINITION, Definition, Metadata, SourceFile, SourceLocation
 from shared.llb.ops import Input, Op
 from shared.llb.state import State
 from shared.llb.vertices import Constraints, DefinitionVertex, Output, Place, SourceMap, Vertex
@@ -27,7 +28,7 @@ class _Graph:
     data: dict[Digest, bytes] = field(default_factory=dict)
     metadata: dict[Digest, Metadata] = field(default_factory=dict)
     places: dict[Digest, list[Place]] = field(default_factory=dict)
-    ops: dict[Digest, Op] = field(default_factory=dict)
+    size: int = 0
 
     @property
     def platform(self) -> Platform:
@@ -68,7 +69,11 @@ class _Graph:
         constraints = vertex.constraints
         self.metadata[digest] = _merged(self.metadata.get(digest), constraints)
         self.places.setdefault(digest, []).extend(constraints.places)
-        self.data.setdefault(digest, data)
+        if digest not in self.data:
+            self.data[digest] = data
+            self.size += len(data)
+            if self.size > MAX_DEFINITION:
+                raise InvalidInput(f"the definition is larger than the allowed {MAX_DEFINITION} bytes")
 
 
 def _merged(before: Metadata | None, constraints: Constraints) -> Metadata:

@@ -5,6 +5,7 @@ import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from services.frontend.core.dockerfile.parser import MAX_SIZE
 from services.frontend.core.failure import DockerfileError
 from services.frontend.core.git_url import git_context
 from services.frontend.core.go_text import parse_bool
@@ -171,14 +172,14 @@ class Contexts:
     def _read_dockerfile(self, tree: Tree, filename: str) -> Asking[bytes]:
         data: bytes
         try:
-            data = yield ReadFile(tree=tree, path=filename)
+            data = yield ReadFile(tree=tree, path=filename, length=MAX_SIZE + 1)
             return data
         except DockerfileError as error:
             failure = error.prefixed("failed to read dockerfile")
         if base_path(filename) != "Dockerfile":
             raise failure
         try:
-            data = yield ReadFile(tree=tree, path=join_path(parent_path(filename), DOCKERFILE))
+            data = yield ReadFile(tree=tree, path=join_path(parent_path(filename), DOCKERFILE), length=MAX_SIZE + 1)
         except DockerfileError:
             raise failure from None
         return data

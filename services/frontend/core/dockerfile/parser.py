@@ -20,7 +20,7 @@ _HEREDOC_KEYWORDS = frozenset(("add", "copy", "run"))
 def parse(data: bytes) -> ParsedFile:
     """The nodes of a Dockerfile. Raises DockerfileError with the lines it speaks of."""
     if len(data) > MAX_SIZE:
-        raise DockerfileError(f"Dockerfile of {len(data)} bytes is larger than the allowed {MAX_SIZE}")
+        raise DockerfileError(f"the Dockerfile is larger than the allowed {MAX_SIZE} bytes")
     return _Parser(data).run()
 
 

@@ -9,6 +9,9 @@ from functools import lru_cache
 
 from services.frontend.core.failure import DockerfileError
 
+MAX_RESULT = 16 << 20
+"""Characters that one replacement may put in."""
+
 Token = tuple[str, bool]  # character, is wild
 
 
@@ -32,12 +35,15 @@ def replace_pattern(pattern: str, replacement: str, value: str, *, replace_all: 
         match = regex.search(value)
         return value[: match.start()] + replacement + value[match.end() :] if match else value
     out: list[str] = []
-    last = 0
+    last = size = 0
     previous_end = -1
     for match in regex.finditer(value):
         if match.end() == match.start() == previous_end:
             continue  # an empty match right behind another does not count
         out += (value[last : match.start()], _expand(replacement, match[0]))
+        size += len(out[-1])
+        if size > MAX_RESULT:
+            raise DockerfileError("variables expand to too much text")
         last = previous_end = match.end()
     return "".join(out) + value[last:]
 

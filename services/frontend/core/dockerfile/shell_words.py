@@ -21,6 +21,19 @@ _SPACE = frozenset(SPACE)
 _MAX_DEPTH = 100  # of ${a:-${b:-…}}; without a bound the input decides how deep we recurse
 
 
+@dataclass(slots=True)
+class Budget:
+    """Characters that variables may still put into texts; shared by one conversion, so that `ENV A=$A$A…` ends in an error."""
+
+    left: int = 64 << 20
+
+    def spend(self, size: int) -> None:
+        """Raises DockerfileError when nothing is left."""
+        self.left -= size
+        if self.left < 0:
+            raise DockerfileError("variables expand to too much text")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordRules:
     """How a text is read. `escape` is the Dockerfile's escape character."""
@@ -30,6 +43,7 @@ class WordRules:
     raw_escapes: bool = False  # keep escape characters in the result
     skip_quotes: bool = False  # quotes are ordinary characters
     skip_unset: bool = False  # leave variables that are not set as they stand
+    budget: Budget | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -250,6 +264,8 @@ class _Reader:
     def _get(self, name: str) -> str | None:
         value = self.env.get(name)
         (self.unmatched if value is None else self.matched)[name] = None
+        if value is not None and self.rules.budget is not None:
+            self.rules.budget.spend(len(value))
         return value
 
     def _dollar(self) -> str:

@@ -8,7 +8,7 @@ from services.frontend.core.dockerfile import rules
 from services.frontend.core.dockerfile.directives import find_directive
 from services.frontend.core.dockerfile.linter import Linter, LintOptions, WarnFunction, parse_lint_options
 from services.frontend.core.dockerfile.parser import parse
-from services.frontend.core.dockerfile.shell_words import WordRules
+from services.frontend.core.dockerfile.shell_words import Budget, WordRules
 from services.frontend.core.dockerfile.stages import Stage, parse_stages
 from services.frontend.core.failure import DockerfileError, line_spans, located
 from services.frontend.core.image import DEFAULT_PATH
@@ -67,7 +67,7 @@ def convert(conversion: Conversion) -> Asking[Converted]:
         raise DockerfileError("dockerfile contains no stages to build")
     check_stage_names(found.stages, linter)
     check_keyword_casing(found.stages, linter)
-    words = WordRules(escape=parsed.escape)
+    words = WordRules(escape=parsed.escape, budget=Budget())
     target_name = conversion.contexts.options.target
     platform = conversion.platform or conversion.contexts.options.build_platform
     env = automatic_args(conversion.contexts.options.build_platform, platform, conversion.build_args, target_name or found.stages[-1].name)

@@ -16,8 +16,6 @@ from services.frontend.core.to_llb.setting import Setting
 from services.frontend.core.to_llb.stage_state import StageState, Step, used_path
 from services.frontend.core.to_llb.workdir import dispatch_workdir
 
-_HEREDOC_RULES = WordRules(skip_quotes=True)
-
 
 def dispatch(stage: StageState, step: Step, setting: Setting) -> None:
     """Carries out one instruction. Raises DockerfileError, without the place."""
@@ -27,7 +25,8 @@ def dispatch(stage: StageState, step: Step, setting: Setting) -> None:
     if not isinstance(command, c.Arg):
         command = command.expanded(_expander(stage, command, setting.words, linter))
     if isinstance(command, c.Transfer):
-        command = command.with_contents(_expander(stage, command, _HEREDOC_RULES, linter))
+        words = replace(setting.words, escape="\\", skip_quotes=True)
+        command = command.with_contents(_expander(stage, command, words, linter))
     _carry_out(stage, replace(step, command=command), setting, linter)
 
 

@@ -96,11 +96,16 @@ def follow_paths(paths: dict[str, None]) -> list[str]:
     return sorted(clean_path("./" + path) for path in paths)
 
 
+MAX_STEPS = 50_000
+"""Instructions of all stages with those that ONBUILD adds; a bound of ours."""
+
+
 class StageTable:
     """All stages in order; named ones by name in lower case, the last of a name winning."""
 
     def __init__(self) -> None:
         self.stages: list[StageState] = []
+        self._steps = 0
         self._by_name: dict[str, StageState] = {}
 
     def add(self, stage: StageState) -> None:
@@ -112,6 +117,12 @@ class StageTable:
             stage.outline = base.outline.copy()
         if stage.stage.name:
             self._by_name[stage.stage.name.lower()] = stage
+
+    def count_step(self) -> None:
+        """Raises DockerfileError when there are too many."""
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise DockerfileError(f"more than {MAX_STEPS} instructions in all stages together")
 
     def by_name(self, name: str) -> StageState | None:
         return self._by_name.get(name.lower())

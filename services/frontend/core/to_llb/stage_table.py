@@ -114,6 +114,7 @@ def connect_stages(setting: Setting) -> None:
 
 def add_step(state: StageState, command: Command, table: StageTable, words: WordRules, *, onbuild: bool = False) -> Step:
     """The instruction with the stages it needs; images that it names become stages of their own."""
+    table.count_step()
     step = Step(command=command, onbuild=onbuild)
     match command:
         case Copy(source_stage=name) if name:

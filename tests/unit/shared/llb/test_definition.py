@@ -72,7 +72,7 @@ def test_structure_is_checked() -> None:
         (raw(one, one), "does not name one result"),
         (raw(one, pointer(missing)), "invalid missing input digest"),
         (raw(merge, pointer(llb.op_digest(merge))), "invalid missing input digest"),
-        (raw(one, pointer(digest, 3)), "output 3 of"),
+        (raw(one, pointer(digest, 3)), "output index 3 of"),
         (raw(one, pb.Op().SerializeToString()), "does not name one result"),
         (raw(source(""), pointer(llb.op_digest(source("")))), "can't be empty"),
     ):

@@ -279,3 +279,21 @@ def test_small_parts() -> None:
     assert automatic_args(AMD64, AMD64, {"TARGETARCH": "x"}, "")["TARGETARCH"] == "x"
     assert "alpine" in COMMON_IMAGES
     assert all(callable(f) for f in (add_step, collect_mounts, dispatch, dispatch_copy, dispatch_expose, mark_scans, set_workdir))
+
+
+def test_variables_that_grow_without_end_are_refused() -> None:
+    with pytest.raises(DockerfileError, match="variables expand to too much text"):
+        converted("FROM scratch\nENV A=0123456789\n" + "ENV A=$A$A\n" * 60)
+    with pytest.raises(DockerfileError, match="variables expand to too much text"):
+        converted("FROM scratch\nENV A=" + "a" * 60_000 + "\nENV B=${A//a/" + "b" * 60_000 + "}\n")
+
+
+@pytest.mark.slow
+def test_triggers_that_multiply_without_end_are_refused() -> None:
+    with pytest.raises(DockerfileError, match="more than 50000 instructions"):
+        converted(
+            "FROM scratch AS a\n"
+            + "ONBUILD USER x\n" * 9_000
+            + "FROM a\n"
+            + "".join(f"FROM a AS s{n}\nCOPY --from=s{n - 1} / /\n" if n else "FROM a AS s0\n" for n in range(6))
+        )
