@@ -95,4 +95,6 @@ class MessageReader:
             raise Internal(f"broken gzip message: {error}") from None
         if inflater.unconsumed_tail:
             raise Exhausted(f"received message larger than max ({self._limit}) after decompression")
+        if not inflater.eof:
+            raise Internal("broken gzip message: it ends early")
         return out
