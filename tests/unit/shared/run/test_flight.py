@@ -1,0 +1,84 @@
+"""Equal work runs once."""
+
+import asyncio
+
+import pytest
+
+from shared.errors import NotFound
+from shared.run import Flight
+
+
+async def test_equal_work_runs_once_and_all_get_its_result() -> None:
+    runs = 0
+    go_on = asyncio.Event()
+
+    async def work() -> int:
+        nonlocal runs
+        runs += 1
+        await go_on.wait()
+        return 42
+
+    async with asyncio.TaskGroup() as tasks:
+        flight: Flight[int] = Flight(tasks)
+        asked = [tasks.create_task(flight.do("key", work)) for _ in range(5)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert flight.statistics() == {"flights": 1}
+        go_on.set()
+
+    assert ([task.result() for task in asked], runs, flight.statistics()) == ([42] * 5, 1, {"flights": 0})
+
+
+async def test_after_its_end_it_runs_again() -> None:
+    runs: list[int] = []
+
+    async def work() -> None:
+        runs.append(1)
+
+    async with asyncio.TaskGroup() as tasks:
+        flight: Flight[None] = Flight(tasks)
+        await flight.do("key", work)
+        await flight.do("key", work)
+
+    assert len(runs) == 2
+
+
+async def test_an_error_reaches_all_who_wait_and_nobody_else() -> None:
+    async def work() -> int:
+        await asyncio.sleep(0)
+        raise NotFound("nothing")
+
+    async def asked(flight: "Flight[int]") -> bool:
+        with pytest.raises(NotFound, match="nothing"):
+            await flight.do("key", work)
+        return True
+
+    async with asyncio.TaskGroup() as tasks:
+        flight: Flight[int] = Flight(tasks)
+        both = [tasks.create_task(asked(flight)) for _ in range(2)]
+
+    assert all(task.result() for task in both)
+
+
+async def test_it_goes_on_while_one_waits_and_is_cancelled_with_the_last() -> None:
+    cancelled = asyncio.Event()
+    began = asyncio.Event()
+
+    async def work() -> None:
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async with asyncio.TaskGroup() as tasks:
+        flight: Flight[None] = Flight(tasks)
+        one, two = (tasks.create_task(flight.do("key", work)) for _ in range(2))
+        await began.wait()
+        one.cancel()
+        await asyncio.sleep(0.01)
+        assert not cancelled.is_set()
+        two.cancel()
+        async with asyncio.timeout(2):
+            await cancelled.wait()

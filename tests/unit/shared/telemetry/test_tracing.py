@@ -1,0 +1,72 @@
+"""Spans and trace context."""
+
+import pytest
+
+from shared.telemetry import Span, Tracer, parse_traceparent
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_nested_spans_share_a_trace() -> None:
+    ended: list[Span] = []
+    tracer = Tracer("gateway", (ended.append,))
+
+    with tracer.span("outer") as outer, tracer.span("inner", attributes={"n": 1}) as inner:
+        assert tracer.current() == inner.traceparent()
+
+    assert tracer.current() == ""
+    assert [s.name for s in ended] == ["inner", "outer"]
+    assert (inner.trace_id, inner.parent_id, outer.parent_id) == (outer.trace_id, outer.span_id, "")
+    assert (inner.service, inner.attributes) == ("gateway", {"n": 1})
+    assert outer.start <= inner.start <= inner.end <= outer.end
+
+
+def test_a_span_joins_the_callers_trace() -> None:
+    with Tracer("solver").span("x", PARENT) as span:
+        pass
+
+    assert parse_traceparent(PARENT) == (span.trace_id, span.parent_id)
+    assert parse_traceparent(span.traceparent()) == (span.trace_id, span.span_id)
+
+
+def test_an_error_marks_the_span_and_goes_on() -> None:
+    ended: list[Span] = []
+    with pytest.raises(ValueError, match="broken"), Tracer("s", (ended.append,)).span("x"):
+        raise ValueError("broken")
+
+    assert ended[0].error == "broken"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "00-x-y-01", PARENT.upper(), "ff" + PARENT[2:], "00-" + "0" * 32 + "-b7ad6b7169203331-01", PARENT[:-3], PARENT + "é"],
+)
+def test_malformed_parents_begin_a_new_trace(text: str) -> None:
+    assert parse_traceparent(text) is None
+    with Tracer("s").span("x", text) as span:
+        assert span.parent_id == ""
+        assert len(span.trace_id) == 32
+
+
+def test_later_versions_may_say_more() -> None:
+    assert parse_traceparent("01" + PARENT[2:] + "-more") is not None
+
+
+def test_a_span_is_handed_over_once() -> None:
+    ended: list[Span] = []
+    tracer = Tracer("s")
+    tracer.add_sink(ended.append)
+    span = tracer.start("x", "", start=5)
+
+    tracer.finish(span, end=9)
+    tracer.finish(span)
+
+    assert [(s.start, s.end) for s in ended] == [(5, 9)]
+
+
+def test_events_are_bounded() -> None:
+    span = Tracer("s").start("x", "")
+    for i in range(1000):
+        span.event(str(i))
+
+    assert len(span.events) == 128
