@@ -6,6 +6,7 @@ from typing import TypeVar
 from services.solver.service.build import RunningBuild
 from shared.bus.calls import Handlers, Served
 from shared.errors import BuildFailed, NotFound
+from shared.llb import clean_path
 from shared.model import Ref
 from shared.wire.messages import (
     BridgeDefinitions,
@@ -23,12 +24,18 @@ from shared.wire.messages import (
     BridgeWarn,
     Done,
     FileData,
+    FileStat,
     FileStats,
     SourceMeta,
     Worker,
 )
 
 T = TypeVar("T")
+EMPTY_ROOT = 1 << 31 | 0o755  # Go's file mode of a directory
+
+
+def _nothing_at(call: str, path: str) -> BuildFailed:
+    return BuildFailed(f"{call} {path[:1000]}: no such file or directory")
 
 
 class Bridge:
@@ -65,37 +72,42 @@ class Bridge:
     async def read_file(self, request: BridgeReadFile, served: Served) -> FileData:
         files, scope = self._build.files, self._build.scope
 
-        async def read(ref: Ref) -> FileData:
+        async def read(ref: Ref | None) -> FileData:
+            if ref is None:
+                raise _nothing_at("open", request.path)
             return await files.read(ref, request.path, scope, offset=request.offset, length=request.length)
 
-        return await self._with_ref(request.ref, read)
+        return await self._use(request.ref, read)
 
     async def read_dir(self, request: BridgeReadDir, served: Served) -> FileStats:
         files, scope = self._build.files, self._build.scope
 
-        async def read(ref: Ref) -> FileStats:
+        async def read(ref: Ref | None) -> FileStats:
+            if ref is None:
+                if clean_path("/" + request.path) != "/":
+                    raise _nothing_at("open", request.path)
+                return FileStats(entries=())
             return await files.read_dir(ref, request.path, scope, include=request.include_pattern)
 
-        return await self._with_ref(request.ref, read)
+        return await self._use(request.ref, read)
 
     async def stat_file(self, request: BridgeStatFile, served: Served) -> FileStats:
         files, scope = self._build.files, self._build.scope
 
-        async def read(ref: Ref) -> FileStats:
+        async def read(ref: Ref | None) -> FileStats:
+            if ref is None:
+                if clean_path("/" + request.path) != "/":
+                    raise _nothing_at("lstat", request.path)
+                return FileStats(entries=(FileStat(path="/", mode=EMPTY_ROOT),))
             return await files.stat(ref, request.path, scope)
 
-        return await self._with_ref(request.ref, read)
+        return await self._use(request.ref, read)
 
-    async def _with_ref(self, id: str, read: Callable[[Ref], Awaitable[T]]) -> T:
+    async def _use(self, id: str, read: Callable[[Ref | None], Awaitable[T]]) -> T:
+        """A result that was never solved has no files; one that turned out to be scratch has an empty root."""
         if not id:
             raise NotFound("empty ref: a scratch result has no files")
-
-        async def checked(ref: Ref | None) -> T:
-            if ref is None:
-                raise BuildFailed("empty ref: a scratch result has no files")
-            return await read(ref)
-
-        return await self._build.handles.get(id).use(checked)
+        return await self._build.handles.get(id).use(read)
 
     async def evaluate(self, request: BridgeEvaluate, served: Served) -> Done:
         await self._build.evaluate_ref(request.ref)
