@@ -19,7 +19,7 @@ from shared.registry.hosts import Endpoint, HostConfig
 RETRY_WAITS = (1.0, 2.0, 4.0)
 MAX_RETRY_AFTER = 60.0
 PER_HOST = 4
-USER_AGENT = "buildmesh/0.1 buildkit/0.32"
+USER_AGENT = "buildmesh/0.1 buildkit/v0.32.2"
 
 OnRetry = Callable[[str], None]
 
