@@ -17,6 +17,10 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 _MAX_OUTPUT = 16 << 20
 
 
+def _usual_umask() -> None:
+    os.umask(0o022)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitCli:
     """How to run git for one remote. `secrets` are configuration entries that must not be seen; `remote` is masked in error texts."""
@@ -59,7 +63,7 @@ class GitCli:
                 env=self._environment(),
                 cwd=self.work_tree or self.git_dir or "/",
                 start_new_session=True,
-                umask=0o022,
+                preexec_fn=_usual_umask,  # uvloop knows no umask=
                 limit=_MAX_OUTPUT,
             )
         except FileNotFoundError:
