@@ -20,13 +20,24 @@ class OpenCall:
     """A request under way. Times are those of the loop's clock."""
 
     def __init__(
-        self, *, id: str, subject: str, data: bytes, queued: bool, on_progress: OnProgress | None, now: float, until: float
+        self,
+        *,
+        id: str,
+        subject: str,
+        data: bytes,
+        queued: bool,
+        on_progress: OnProgress | None,
+        now: float,
+        until: float,
+        absent: float,
     ) -> None:
         self.id, self.subject, self.data, self.queued, self.on_progress = id, subject, data, queued, on_progress
         self.outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.accepted = False
         self.heard = now
         self.until = until
+        self.absent = absent
+        self.alone_since = 0.0  # when the bus first said that nobody listens
         self.sent = now
         self.sends = 1
         self.backlog: deque[Envelope] = deque()
@@ -68,12 +79,14 @@ class Caller:
         return len(self._open)
 
     async def call(
-        self, subject: str, request: Any, *, id: str, trace: str, queued: bool, on_progress: OnProgress | None, within: float
+        self, subject: str, request: Any, *, id: str, trace: str, queued: bool, on_progress: OnProgress | None, within: float, absent: float
     ) -> Any:
         """Send, and wait for the result. Leaving early (cancellation) tells the server."""
         data = await self._wrapper.wrap(request, key=id, trace=trace)
         now = asyncio.get_running_loop().time()
-        call = OpenCall(id=id, subject=subject, data=data, queued=queued, on_progress=on_progress, now=now, until=now + within)
+        call = OpenCall(
+            id=id, subject=subject, data=data, queued=queued, on_progress=on_progress, now=now, until=now + within, absent=absent
+        )
         self._open[id] = call
         try:
             await self._send(call)
@@ -97,9 +110,15 @@ class Caller:
         if call is None:
             return
         if not data:
+            now = asyncio.get_running_loop().time()
+            call.alone_since = call.alone_since or now
+            if now - call.alone_since > call.absent:
+                call.fail(CallLost(f"nobody listens on {call.subject}"))
+                return
             self._tasks.create_task(self._send_soon(call), name=f"nobody for {call.id}")
             return
         call.heard = asyncio.get_running_loop().time()
+        call.alone_since = 0.0
         try:
             envelope = self._wrapper.open(data)
         except InvalidInput as error:

@@ -68,13 +68,22 @@ class Calls:
         await self._stack.__aexit__(*failure)
 
     async def call(
-        self, subject: str, request: Any, *, on_progress: OnProgress | None = None, within: float | None = None, trace: str | None = None
+        self,
+        subject: str,
+        request: Any,
+        *,
+        on_progress: OnProgress | None = None,
+        within: float | None = None,
+        absent: float | None = None,
+        trace: str | None = None,
     ) -> Any:
         """Ask one server of `subject`; returns its answer, raises its failure. Progress batches go to `on_progress` in order.
 
-        Raises CallLost when nobody accepts within `within` seconds (30), or the server falls silent.
+        Raises CallLost when nobody accepts within `within` seconds (30), nobody at all listens for `absent` seconds (as `within`; less
+        for a server that may be gone for good), or the server falls silent.
         """
-        return await self._call(subject, request, on_progress, self._settings.accept_within if within is None else within, False, trace)
+        within = self._settings.accept_within if within is None else within
+        return await self._call(subject, request, on_progress, within, within if absent is None else absent, False, trace)
 
     async def run(
         self, subject: str, request: Any, *, on_progress: OnProgress | None = None, within: float | None = None, trace: str | None = None
@@ -83,14 +92,14 @@ class Calls:
 
         When its server dies another gets it; CallLost only after `within`.
         """
-        return await self._call(subject, request, on_progress, FOREVER if within is None else within, True, trace)
+        return await self._call(subject, request, on_progress, FOREVER if within is None else within, FOREVER, True, trace)
 
     async def _call(
-        self, subject: str, request: Any, on_progress: OnProgress | None, within: float, queued: bool, trace: str | None
+        self, subject: str, request: Any, on_progress: OnProgress | None, within: float, absent: float, queued: bool, trace: str | None
     ) -> Any:
         trace = self._tracing.current() if trace is None else trace
         return await self._caller.call(
-            subject, request, id=self._new_id(), trace=trace, queued=queued, on_progress=on_progress, within=within
+            subject, request, id=self._new_id(), trace=trace, queued=queued, on_progress=on_progress, within=within, absent=absent
         )
 
     async def serve(

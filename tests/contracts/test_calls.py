@@ -99,8 +99,14 @@ async def test_a_server_that_comes_later_is_found(connect: Any, blobs: MemoryBlo
 
 async def test_nobody_there_is_a_lost_call(connect: Any, blobs: MemoryBlobs) -> None:
     async with calls_on(connect, blobs) as client:
-        with pytest.raises(CallLost, match="nobody answers"):
+        with pytest.raises(CallLost, match="nobody (answers|listens)"):
             await client.call(unique("call"), ask(), within=0.3)
+
+
+async def test_a_server_that_is_gone_for_good_is_given_up_soon(connect: Any, blobs: MemoryBlobs) -> None:
+    async with calls_on(connect, blobs) as client, asyncio.timeout(2):
+        with pytest.raises(CallLost, match="nobody listens"):
+            await client.call(unique("call"), ask(), within=30, absent=0.2)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ class Materialise:
             raise RefLost(ref.id)
         try:
             request = Pack(ref=ref, compression=Compression(type="zstd", level=1), scope=scope)
-            packed: Packed = await self._calls.call(subjects.executor_call(ref.home), request, within=10.0)
+            packed: Packed = await self._calls.call(subjects.executor_call(ref.home), request, within=10.0, absent=1.5)
         except CallLost as e:
             raise RefLost(ref.id, f"snapshot {ref.id}: its executor {ref.home} does not answer: {e.message}") from None
         if not packed.layers:

@@ -134,7 +134,9 @@ class ExecutorWork:
             )
             home = self._home(inputs, resolved)
             if home:
-                return await self._calls.call(subjects.executor_call(home), request, on_progress=_relay(heard), within=HOME_WITHIN)
+                return await self._calls.call(
+                    subjects.executor_call(home), request, on_progress=_relay(heard), within=HOME_WITHIN, absent=1.5
+                )
             queue = self._fleet.queue_for(op.platform, runs_code=not op.is_source)
             return await self._calls.run(queue, request, on_progress=_relay(heard))
 
@@ -192,7 +194,9 @@ class ExecutorWork:
             progress = _relay(heard) if heard is not None else None
             if ref is not None and ref.home:
                 if self._fleet.is_alive(ref.home):
-                    return await self._calls.call(subjects.executor_call(ref.home), request, on_progress=progress, within=HOME_WITHIN)
+                    return await self._calls.call(
+                        subjects.executor_call(ref.home), request, on_progress=progress, within=HOME_WITHIN, absent=1.5
+                    )
                 if not ref.layers:
                     raise RefLost(ref.id)
             return await self._calls.call(subjects.EXECUTOR, request, on_progress=progress)
