@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from services.executor.adapters import syscalls
+from services.executor.adapters.process import capture
 from shared.blobs.threads import Pool
 from shared.errors import InvalidInput, Unavailable
 
@@ -179,20 +180,12 @@ class CniNetwork:
 
 
 async def _execute(program: str, data: bytes, environment: dict[str, str]) -> tuple[int, bytes]:
-    process = await asyncio.create_subprocess_exec(
-        program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=environment
-    )
     try:
         async with asyncio.timeout(_PLUGIN_SECONDS):
-            out, _ = await process.communicate(data)
-    except BaseException as error:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        if isinstance(error, TimeoutError):
-            raise Unavailable(f"CNI plugin {os.path.basename(program)} did not end within {_PLUGIN_SECONDS:g} s") from None
-        raise
-    return process.returncode or 0, out
+            code, out, _ = await capture([program], data=data, env=environment)
+    except TimeoutError:
+        raise Unavailable(f"CNI plugin {os.path.basename(program)} did not end within {_PLUGIN_SECONDS:g} s") from None
+    return code, out
 
 
 def _new_namespace(path: str) -> None:

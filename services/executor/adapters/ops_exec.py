@@ -77,7 +77,7 @@ class ExecRunner:
         try:
             await parts.threads.finish(parts.bundles.fill, bundle, op, plan, given)
             ended = await parts.runc.run(given.id, bundle.path, bundle.spec, log.write)
-            await self._never_began(bundle, ended, log)
+            self._never_began(bundle, ended, log)
         except BaseException:
             await parts.threads.finish(self._abandon, bundle)
             raise
@@ -88,10 +88,10 @@ class ExecRunner:
         await parts.threads.finish(self._keep_for_debugging, bundle, op, given, failure)
         raise failure
 
-    async def _never_began(self, bundle: Bundle, ended: Exit, log: StepLog) -> None:
+    def _never_began(self, bundle: Bundle, ended: Exit, log: StepLog) -> None:
         """What only the runtime's own log says is shown as output of the step, once."""
         if ended.code and not log.said(2) and (text := runtime_error(bundle.path)):
-            await log.write(2, f"{text}\n".encode())
+            log.write(2, f"{text}\n".encode())
 
     # --- before ---------------------------------------------------------------------------------------------------------------
 

@@ -13,18 +13,19 @@ import logging
 import os
 import shutil
 import signal
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
+from services.executor.adapters.process import Child, spawn
 from shared.errors import Unavailable
 
 __all__ = ["Exit", "Runc", "find_runtime", "runtime_error"]
 
 _log = logging.getLogger(__name__)
-_CHUNK = 64 << 10
 _KILL_AGAIN = 0.05
 _CGROUPS = Path("/sys/fs/cgroup")
 
@@ -67,7 +68,7 @@ class Runc:
         id: str,
         bundle: Path,
         spec: dict[str, Any],
-        log: Callable[[int, bytes], Awaitable[None]],
+        log: Callable[[int, bytes], None],
         *,
         stdin: int = DEVNULL,
     ) -> Exit:
@@ -78,37 +79,31 @@ class Runc:
         arguments = ["--root", str(self._root), "--log", str(bundle / "runc.log"), "--log-format", "json"]
         arguments += ["run", "--keep", "--bundle", str(bundle), id]
         try:
-            process = await asyncio.create_subprocess_exec(
-                self._binary, *arguments, stdin=stdin, stdout=PIPE, stderr=PIPE, start_new_session=True, limit=_CHUNK
-            )
+            child = spawn([self._binary, *arguments], stdin=stdin, output={n: partial(log, n) for n in (1, 2)})
         except OSError as error:
             raise Unavailable(f"can't start {self._binary}: {error.strerror}") from error
         try:
-            code = await self._follow(id, process, log)
+            code = await self._follow(id, child)
         finally:
             cgroups = _cgroup_dirs(spec["linux"]["cgroupsPath"])
             killed = any(_memory_kills(path) for path in cgroups)
             await self._sweep(id, cgroups, spec["linux"]["cgroupsPath"])
         return Exit(code=code if code >= 0 else 128 - code, out_of_memory=killed and code != 0)
 
-    async def _follow(self, id: str, process: Process, log: Callable[[int, bytes], Awaitable[None]]) -> int:
+    async def _follow(self, id: str, child: Child) -> int:
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for number, pipe in ((1, process.stdout), (2, process.stderr)):
-                    assert pipe is not None
-                    tasks.create_task(_pump(number, pipe, log))
-                return await process.wait()
+            return await child.wait()
         except BaseException:
-            await self._kill(id, process)
+            await self._kill(id, child)
             raise
 
-    async def _kill(self, id: str, process: Process) -> None:
+    async def _kill(self, id: str, child: Child) -> None:
         """SIGKILL to the container's init until the runtime process has ended; the runtime itself is never killed."""
-        while process.returncode is None:
+        while not child.ended:
             self._signal(id, signal.SIGKILL)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_KILL_AGAIN):
-                    await process.wait()
+                    await child.wait()
 
     def _signal(self, id: str, number: signal.Signals) -> None:
         pid = self.init_pid(id)
@@ -148,16 +143,8 @@ class Runc:
         shutil.rmtree(self._root / id, ignore_errors=True)
 
     async def _delete(self, id: str) -> None:
-        process = await asyncio.create_subprocess_exec(
-            self._binary, "--root", str(self._root), "delete", "--force", id, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL
-        )
-        await process.wait()
+        await spawn([self._binary, "--root", str(self._root), "delete", "--force", id]).wait()
         shutil.rmtree(self._root / id, ignore_errors=True)
-
-
-async def _pump(number: int, pipe: asyncio.StreamReader, log: Callable[[int, bytes], Awaitable[None]]) -> None:
-    while data := await pipe.read(_CHUNK):
-        await log(number, data)
 
 
 def _cgroup_dirs(cgroups_path: str) -> list[Path]:

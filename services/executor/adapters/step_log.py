@@ -21,7 +21,7 @@ class StepLog:
         self._said: set[int] = set()
         self._began = asyncio.get_running_loop().time()
 
-    async def write(self, stream: int, data: bytes) -> None:
+    def write(self, stream: int, data: bytes) -> None:
         """Bytes as the process wrote them."""
         self._said.add(stream)
         shown = self._streams[stream].admit(data, asyncio.get_running_loop().time() - self._began)

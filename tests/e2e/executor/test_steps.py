@@ -206,23 +206,28 @@ async def test_cache_mounts(steps: Steps) -> None:
     assert "c" not in steps.names(out)
 
 
-async def test_locked_cache_mounts_wait_and_private_ones_do_not(steps: Steps) -> None:
+async def test_locked_and_private_cache_mounts_are_never_used_twice_at_once(steps: Steps) -> None:
     base = steps.busybox()
-
-    def step(sharing: Sharing) -> object:
-        return steps.shell(
-            "test -e /c/busy && echo overlap; touch /c/busy; sleep 0.3; rm -f /c/busy",
-            Mount(dest="/c", type=MountType.CACHE, cache=CacheOpt(id="l", sharing=sharing), output=-1),
-        )
-
-    reports = []
-    for sharing in (Sharing.LOCKED, Sharing.PRIVATE, Sharing.SHARED):
+    for sharing in (Sharing.LOCKED, Sharing.PRIVATE):
         said = [type(steps.told)(), type(steps.told)()]
+        mount = Mount(dest="/c", type=MountType.CACHE, cache=CacheOpt(id=sharing.name, sharing=sharing), output=-1)
+        op = steps.shell("test -e /c/busy && echo overlap; touch /c/busy; sleep 0.2; rm /c/busy", mount)
         async with asyncio.TaskGroup() as tasks:
             for told in said:
-                tasks.create_task(steps.exec.run(step(sharing), steps.request(), (base,), told))  # type: ignore[arg-type]
-        reports.append("".join(told.text for told in said))
-    assert reports == ["", "", "overlap\n"]
+                tasks.create_task(steps.exec.run(op, steps.request(), (base,), told))
+        assert [told.text for told in said] == ["", ""]
+    dirs = [snapshot.keys[0] for snapshot in steps.store.all() if snapshot.mutable]
+    assert sorted(dirs) == ["cache:LOCKED", "cache:PRIVATE", "cache:PRIVATE"]
+
+
+async def test_shared_cache_mounts_are_one_directory(steps: Steps) -> None:
+    """Each step ends only when it sees what the other writes."""
+    base = steps.busybox()
+    mount = Mount(dest="/c", type=MountType.CACHE, cache=CacheOpt(id="s", sharing=Sharing.SHARED), output=-1)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        for mine, other in ("ab", "ba"):
+            op = steps.shell(f"touch /c/{mine}; until test -e /c/{other}; do sleep 0.05; done", mount)
+            tasks.create_task(steps.exec.run(op, steps.request(), (base,), type(steps.told)()))
 
 
 async def test_tmpfs_secret_and_secret_env(steps: Steps) -> None:
