@@ -21,20 +21,25 @@ class PlainDisplay:
         self._open_line: dict[str, bytes] = {}
 
     def update(self, response: control_pb2.StatusResponse) -> None:
+        """Step by step: a header, what it said, how it ended."""
         self._steps.update(response)
-        for step in self._steps.shown():
-            if step.digest not in self._announced:
-                self._announced.add(step.digest)
-                self._header(step, again=False)
-        for log in response.logs:
-            self._log(self._steps.of(log.vertex), log)
-        for status in response.statuses:
-            self._task(self._steps.of(status.vertex), status.ID)
-        for warning in response.warnings:
-            step = self._steps.of(warning.vertex)
-            self._say(step, f"WARN: {warning.short.decode('utf-8', 'replace')}")
-        for vertex in response.vertexes:
-            self._end(self._steps.of(vertex.digest))
+        named = dict.fromkeys(vertex.digest for vertex in response.vertexes)
+        others = (*(log.vertex for log in response.logs), *(status.vertex for status in response.statuses))
+        for digest in {**named, **dict.fromkeys(others)}:
+            step = self._steps.of(digest)
+            if step.number and digest not in self._announced:
+                self._announced.add(digest)
+                self._header(step)
+            for status in response.statuses:
+                if status.vertex == digest:
+                    self._task(step, status.ID)
+            for log in response.logs:
+                if log.vertex == digest:
+                    self._log(step, log)
+            for warning in response.warnings:
+                if warning.vertex == digest:
+                    self._say(step, f"WARN: {warning.short.decode('utf-8', 'replace')}")
+            self._end(step)
         self._out.flush()
 
     def tick(self) -> None:
@@ -44,7 +49,7 @@ class PlainDisplay:
         self._out.write(failures(self._steps))
         self._out.flush()
 
-    def _header(self, step: Step, *, again: bool) -> None:
+    def _header(self, step: Step) -> None:
         if self._speaking:
             self._out.write("\n")
         self._speaking = step.digest
@@ -54,7 +59,7 @@ class PlainDisplay:
         if not step.number:
             return
         if self._speaking != step.digest:
-            self._header(step, again=True)
+            self._header(step)
         self._out.write(f"#{step.number} {text}\n")
 
     def _log(self, step: Step, log: control_pb2.VertexLog) -> None:

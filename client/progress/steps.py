@@ -37,13 +37,18 @@ class Step:
     cached: bool = False
     error: str = ""
     tasks: dict[str, Task] = field(default_factory=dict)
-    last_lines: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    open_line: bytes = b""
 
     def keep(self, output: bytes) -> None:
-        """Remember the end of its output."""
-        text = output.decode("utf-8", "replace").replace("\r", "\n")
-        self.last_lines += [line for line in text.split("\n") if line]
-        del self.last_lines[:-_KEPT_LINES]
+        """Remember the end of its output, by lines; the last one may go on."""
+        *lines, self.open_line = (self.open_line + output.replace(b"\r", b"\n")).split(b"\n")
+        self.lines += [line.decode("utf-8", "replace") for line in lines if line]
+        del self.lines[:-_KEPT_LINES]
+
+    @property
+    def last_lines(self) -> list[str]:
+        return [*self.lines, self.open_line.decode("utf-8", "replace")] if self.open_line else list(self.lines)
 
     def duration(self, now: float) -> float:
         return max((self.completed or now) - self.started, 0.0) if self.started else 0.0
