@@ -3,12 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from shared.bus import frames
 from shared.bus.frames import CallSettings, Wrapper
 from shared.bus.ports import Bus
-from shared.errors import BuildmeshError, CallLost, Canceled, InvalidInput
+from shared.errors import BuildmeshError, CallLost, Canceled, InvalidInput, Unavailable
 from shared.wire import subjects
 from shared.wire.codec import Envelope
 from shared.wire.failure import Failure, from_failure
@@ -40,6 +41,7 @@ class OpenCall:
         self.alone_since = 0.0  # when the bus first said that nobody listens
         self.sent = now
         self.sends = 1
+        self.unsent = True
         self.backlog: deque[Envelope] = deque()
 
     def fail(self, error: BaseException) -> None:
@@ -92,17 +94,24 @@ class Caller:
             await self._send(call)
             return await call.outcome
         except asyncio.CancelledError:
-            await self._bus.publish(subjects.CANCEL, self._wrapper.bare(frames.CANCEL, id))
+            with suppress(Unavailable):
+                await self._bus.publish(subjects.CANCEL, self._wrapper.bare(frames.CANCEL, id))
             raise
         finally:
             del self._open[id]
 
     async def _send(self, call: OpenCall) -> None:
+        """While the bus can't be reached the request stays unsent; the next tick tries again."""
         reply = f"{self._inbox}.{call.id}"
-        if call.queued:
-            await self._bus.enqueue(call.subject, call.data, key=f"{call.id}-{call.sends}", headers={frames.REPLY: reply})
+        try:
+            if call.queued:
+                await self._bus.enqueue(call.subject, call.data, key=f"{call.id}-{call.sends}", headers={frames.REPLY: reply})
+            else:
+                await self._bus.publish(call.subject, call.data, reply=reply)
+        except Unavailable:
+            call.unsent = True
         else:
-            await self._bus.publish(call.subject, call.data, reply=reply)
+            call.unsent = False
 
     def receive(self, subject: str, data: bytes) -> None:
         """One message from the inbox. A malformed one ends the call that it was meant for."""
@@ -171,7 +180,9 @@ class Caller:
             call.accepted = False
         if call.accepted:
             return
-        if now > call.until:
+        if call.unsent:
+            await self._send(call)
+        elif now > call.until:
             call.fail(CallLost(f"nobody took the work from {call.subject}"))
         elif now - max(call.heard, call.sent) > self._settings.requeue:
             call.sent = now

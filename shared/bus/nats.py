@@ -37,14 +37,21 @@ class NatsBus:
         self._ack_wait = ack_wait
         self._pullers = Pullers(self._js, WORK_STREAM, ack_wait, self._make_streams)
         self._buckets: dict[str, NatsKeyValue] = {}
+        self._followers: set[_Follower] = set()
 
     @classmethod
     async def connect(cls, url: str, *, ack_wait: float = ACK_WAIT) -> "NatsBus":
         """Connect, waiting for the server as long as it takes: services start in any order. It reconnects by itself for ever."""
         import nats
 
+        opened: list[NatsBus] = []
+
         async def quiet(error: Exception) -> None:
             return None  # each operation that fails tells its caller
+
+        async def reconnected() -> None:
+            for bus in opened:
+                await bus._reconnected()
 
         while True:
             try:
@@ -55,6 +62,7 @@ class NatsBus:
                     connect_timeout=CONNECT_SECONDS,
                     allow_reconnect=True,
                     error_cb=quiet,
+                    reconnected_cb=reconnected,
                     pending_size=64 * 1024 * 1024,
                 )
                 break
@@ -62,7 +70,16 @@ class NatsBus:
                 await asyncio.sleep(0.2)
         bus = cls(client, ack_wait=ack_wait)
         await bus._make_streams()
+        opened.append(bus)
         return bus
+
+    async def _reconnected(self) -> None:
+        """The server may be another one, with empty streams: whoever follows something begins anew where it was."""
+        await self._make_streams()
+        for bucket in self._buckets.values():
+            bucket.restart()
+        for follower in list(self._followers):
+            await self._again(follower.reopen)
 
     async def _make_streams(self) -> None:
         from nats.js import api
@@ -156,24 +173,15 @@ class NatsBus:
 
     @asynccontextmanager
     async def follow(self, subject: str, *, after: int = 0) -> AsyncIterator[Subscription]:
-        from nats.js import api
-
-        inflow = Inflow()
-
-        async def received(message: Any) -> None:
-            inflow.feed(_delivery(message, sequence=message.metadata.sequence.stream))
-
-        config = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.ALL)
-        if after:
-            config = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=after + 1)
-        subscription = await self._again(
-            lambda: self._js.subscribe(subject, stream=LOG_STREAM, ordered_consumer=True, config=config, cb=received)
-        )
+        follower = _Follower(self._js, subject, after)
+        await self._again(follower.open)
+        self._followers.add(follower)
         try:
-            yield inflow
+            yield follower.inflow
         finally:
+            self._followers.discard(follower)
             if not self._nc.is_closed:
-                await subscription.unsubscribe()
+                await follower.close()
 
     # --- buckets
 
@@ -186,6 +194,49 @@ class NatsBus:
 
     async def close(self) -> None:
         await self._nc.close()
+
+
+class _Follower:
+    """A log being followed; `reopen` after the connection was lost goes on behind the last entry seen."""
+
+    def __init__(self, jetstream: Any, subject: str, after: int) -> None:
+        self._js, self._subject, self._seen = jetstream, subject, after
+        self._subscription: Any = None
+        self._created: Any = None
+        self.inflow = Inflow()
+
+    async def open(self) -> None:
+        from nats.js import api
+
+        self._created = (await self._js.stream_info(LOG_STREAM)).created
+        config = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.ALL)
+        if self._seen:
+            config = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=self._seen + 1)
+        self._subscription = await self._js.subscribe(
+            self._subject, stream=LOG_STREAM, ordered_consumer=True, config=config, cb=self._received
+        )
+
+    async def _received(self, message: Any) -> None:
+        sequence = message.metadata.sequence.stream
+        if sequence > self._seen:
+            self._seen = sequence
+            self.inflow.feed(_delivery(message, sequence=sequence))
+
+    async def reopen(self) -> None:
+        """When the stream was made anew, from its beginning: numbers begin again."""
+        await self.close()
+        if (await self._js.stream_info(LOG_STREAM)).created != self._created:
+            self._seen = 0
+        await self.open()
+
+    async def close(self) -> None:
+        from nats.errors import Error
+
+        if self._subscription is not None:
+            try:
+                await self._subscription.unsubscribe()
+            except Error:
+                return  # it went with the connection
 
 
 def _delivery(message: Any, *, sequence: int = 0) -> Delivery:

@@ -12,6 +12,7 @@ T = TypeVar("T")
 Change = tuple[str, Entry | None]
 
 MAX_WAIT = 5.0
+LOOK = 1.0  # seconds after which a quiet watch looks whether the connection was lost
 
 
 class NatsKeyValue:
@@ -20,6 +21,7 @@ class NatsKeyValue:
     def __init__(self, jetstream: Any, name: str, ttl: float) -> None:
         self._js, self._name, self._ttl = jetstream, name, ttl
         self._kv: Any = None
+        self._era = 0
 
     async def open(self) -> None:
         """Find the bucket or make it."""
@@ -100,38 +102,89 @@ class NatsKeyValue:
 
         return await self._do(read)
 
+    def restart(self) -> None:
+        """The connection was lost: watches look at everything again."""
+        self._era += 1
+
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Change]]:
-        watcher = await self._do(lambda: self._kv.watchall())
+        changes = _Changes(self, prefix, self._ttl)
+        await changes.open()
         try:
-            yield self._changes(watcher, prefix)
+            yield changes.read()
         finally:
-            await watcher.stop()
+            await changes.close()
 
-    async def _changes(self, watcher: Any, prefix: str) -> AsyncIterator[Change]:
+    async def open_watcher(self) -> tuple[Any, int]:
+        """A watcher of the whole bucket, and the era it belongs to."""
+        era = self._era
+        return await self._do(lambda: self._kv.watchall()), era
+
+    def is_over(self, era: int) -> bool:
+        """Whether the connection was lost since."""
+        return era != self._era
+
+
+class _Changes:
+    """One watch. Keys that are gone after a lost connection, or whose time is up, are told as deleted."""
+
+    def __init__(self, bucket: NatsKeyValue, prefix: str, ttl: float) -> None:
+        self._bucket, self._prefix, self._ttl = bucket, prefix, ttl
+        self._watcher: Any = None
+        self._era = 0
+        self._known: set[str] = set()
+        self._due: dict[str, float] = {}
+
+    async def open(self) -> None:
+        self._watcher, self._era = await self._bucket.open_watcher()
+        self._unseen = set(self._known)
+
+    async def close(self) -> None:
+        from nats.errors import Error
+
+        try:
+            await self._watcher.stop()
+        except Error:
+            return  # it went with the connection
+
+    async def read(self) -> AsyncIterator[Change]:
+        """For ever."""
         from nats.errors import TimeoutError as NatsTimeout
 
         loop = asyncio.get_running_loop()
-        due: dict[str, float] = {}
         while True:
-            for key in [key for key, at in due.items() if at <= loop.time()]:
-                del due[key]
-                yield key, None
-            wait = min(due.values(), default=loop.time() + MAX_WAIT) - loop.time()
+            for key in [key for key, at in self._due.items() if at <= loop.time()]:
+                yield self._forget(key)
+            if self._bucket.is_over(self._era):
+                await self.close()
+                await self.open()
+            wait = min(self._due.values(), default=loop.time() + LOOK) - loop.time()
             try:
-                update = await watcher.updates(timeout=max(wait, 0.001))
+                update = await self._watcher.updates(timeout=min(max(wait, 0.001), LOOK))
             except (NatsTimeout, TimeoutError):
                 continue
-            if update is None or not update.key.startswith(prefix):
-                continue
-            if update.operation in ("DEL", "PURGE"):
-                if due.pop(update.key, None) is not None or not self._ttl:
-                    yield update.key, None
-                continue
-            due.pop(update.key, None)
-            if self._ttl:
-                due[update.key] = loop.time() + self._ttl
-            yield update.key, _entry(update)
+            if update is None:  # that was all there is
+                for key in sorted(self._unseen):
+                    yield self._forget(key)
+                self._unseen.clear()
+            elif update.key.startswith(self._prefix):
+                change = self._changed(update, loop.time())
+                if change is not None:
+                    yield change
+
+    def _changed(self, update: Any, now: float) -> Change | None:
+        if update.operation in ("DEL", "PURGE"):
+            return self._forget(update.key) if update.key in self._known else None
+        self._known.add(update.key)
+        self._unseen.discard(update.key)
+        if self._ttl:
+            self._due[update.key] = now + self._ttl
+        return update.key, _entry(update)
+
+    def _forget(self, key: str) -> Change:
+        self._known.discard(key)
+        self._due.pop(key, None)
+        return key, None
 
 
 def _entry(found: Any) -> Entry:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from shared.bus.ports import Delivery
+from shared.errors import Unavailable
 
 
 class NatsLease:
@@ -19,17 +20,26 @@ class NatsLease:
 
     async def keep(self) -> None:
         if not self._settled:
-            await self._message.in_progress()
+            await _said(self._message.in_progress())
 
     async def done(self) -> None:
         if not self._settled:
+            await _said(self._message.ack())
             self._settled = True
-            await self._message.ack()
 
     async def give_back(self, *, delay: float = 0.0) -> None:
         if not self._settled:
+            await _said(self._message.nak(delay=delay or None))
             self._settled = True
-            await self._message.nak(delay=delay or None)
+
+
+async def _said(saying: Awaitable[None]) -> None:
+    from nats.errors import Error
+
+    try:
+        await saying
+    except (Error, OSError) as error:
+        raise Unavailable(f"the bus: {type(error).__name__}: {error}") from error
 
 
 class Pullers:

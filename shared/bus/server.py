@@ -4,17 +4,19 @@ import asyncio
 import inspect
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from shared.bus import frames
 from shared.bus.frames import CallSettings, Tracing, Wrapper
 from shared.bus.ports import Bus, Delivery, Lease
-from shared.errors import BuildmeshError, CallLost, Canceled, Exhausted, InvalidInput
+from shared.errors import BuildmeshError, CallLost, Canceled, Exhausted, InvalidInput, Unavailable
 from shared.wire.codec import Envelope
 from shared.wire.failure import to_failure
 
 REMEMBERED = 1024  # finished and cancelled ids that are kept in mind
 MAX_KEPT_ANSWER = 4096  # bytes
+ANSWER_TRIES = 60  # half a second apart
 
 
 class Served(Protocol):
@@ -93,16 +95,24 @@ class Server:
                 while True:
                     async with slots:
                         pass  # wait until one is free; others may still be faster
-                    lease = await self._bus.pull(subject, within=5.0)
+                    lease = await self._pull(subject)
                     if lease is None:
                         continue
                     if slots.locked():
-                        await lease.give_back(delay=0.05)
+                        with suppress(Unavailable):
+                            await lease.give_back(delay=0.05)
                         continue
                     await slots.acquire()
                     tasks.create_task(self._run_leased(lease, handlers, tasks, slots), name=f"work {subject}")
 
             await self._until_drained(tasks, read())
+
+    async def _pull(self, subject: str) -> Lease | None:
+        try:
+            return await self._bus.pull(subject, within=5.0)
+        except Unavailable:  # the bus comes back some time
+            await asyncio.sleep(0.5)
+            return None
 
     async def _until_drained(self, tasks: asyncio.TaskGroup, reading: Any, lasting: bool = False) -> None:
         reader = tasks.create_task(reading, name="reader")
@@ -154,20 +164,22 @@ class Server:
             self._running[id].accepted = False  # confirm again
         elif id in self._finished:
             if self._finished[id] and reply:
-                await self._bus.publish(reply, self._finished[id])
+                await self._tell(reply, self._finished[id])
         elif id in self._cancelled:
             await self._refuse(reply, id, Canceled("canceled before it began"), None)
         else:
             return True
         if lease is not None:
-            await lease.done()
+            with suppress(Unavailable):
+                await lease.done()
         return False
 
     async def _refuse(self, reply: str, id: str, error: BuildmeshError, lease: Lease | None) -> None:
         if reply:
-            await self._bus.publish(reply, await self._wrapper.wrap(to_failure(error), key=id, frame=frames.FAILURE))
+            await self._tell(reply, await self._wrapper.wrap(to_failure(error), key=id, frame=frames.FAILURE))
         if lease is not None:
-            await lease.done()
+            with suppress(Unavailable):
+                await lease.done()
 
     async def _run(self, running: Running, envelope: Envelope, handlers: Handlers) -> None:
         try:
@@ -200,7 +212,8 @@ class Server:
         if running.unwanted:
             await self._finish(running, frames.FAILURE, to_failure(Canceled("canceled by the caller")))
         elif running.lease is not None:
-            await running.lease.give_back()
+            with suppress(Unavailable):
+                await running.lease.give_back()
             await self.send(running, frames.RETURNED, None)
         else:
             await self.send(running, frames.FAILURE, to_failure(CallLost("the server is stopping")))
@@ -208,15 +221,26 @@ class Server:
     async def _finish(self, running: Running, frame: str, answer: Any) -> None:
         data = await self._wrapper.wrap(answer, key=running.id, frame=frame)
         if running.reply:
-            await self._bus.publish(running.reply, data)
+            await self._tell(running.reply, data)
         if running.lease is not None:
-            await running.lease.done()
+            with suppress(Unavailable):
+                await running.lease.done()
         _remember(self._finished, running.id, data if len(data) <= MAX_KEPT_ANSWER else b"")
 
     async def send(self, running: Running, frame: str, message: Any) -> None:
-        """One frame to the caller; without a reply inbox nobody wants them."""
+        """One frame to the caller; without a reply inbox nobody wants them, and while the bus is away they are lost."""
         if running.reply:
-            await self._bus.publish(running.reply, await self._wrapper.wrap(message, key=running.id, frame=frame))
+            with suppress(Unavailable):
+                await self._bus.publish(running.reply, await self._wrapper.wrap(message, key=running.id, frame=frame))
+
+    async def _tell(self, reply: str, data: bytes) -> None:
+        """An answer, which is worth some patience when the bus is away."""
+        for _ in range(ANSWER_TRIES):
+            try:
+                await self._bus.publish(reply, data)
+                return
+            except Unavailable:
+                await asyncio.sleep(0.5)
 
     def cancel(self, id: str) -> None:
         """The caller of `id` no longer wants it, wherever it is served."""
@@ -236,7 +260,8 @@ class Server:
                 running.beat = now
                 await self.send(running, frames.HEARTBEAT, None)
                 if running.lease is not None:
-                    await running.lease.keep()
+                    with suppress(Unavailable):
+                        await running.lease.keep()
 
 
 def _innermost(error: BaseException) -> BaseException:

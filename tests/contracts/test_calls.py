@@ -99,7 +99,7 @@ async def test_a_server_that_comes_later_is_found(connect: Any, blobs: MemoryBlo
 
 async def test_nobody_there_is_a_lost_call(connect: Any, blobs: MemoryBlobs) -> None:
     async with calls_on(connect, blobs) as client:
-        with pytest.raises(CallLost, match="nobody (answers|listens)"):
+        with pytest.raises(CallLost, match=r"nobody (answers|listens)"):
             await client.call(unique("call"), ask(), within=0.3)
 
 

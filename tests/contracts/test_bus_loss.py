@@ -1,0 +1,118 @@
+"""The bus is a hint: nats-server is killed, its JetStream folder too, and those who use the bus go on."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from shared.bus.calls import Calls, CallSettings, Served
+from shared.bus.nats import NatsBus
+from shared.wire.messages import BridgeReadFile, FileData
+from tests.kit.parts.nats import Nats, nats_server
+
+pytestmark = pytest.mark.slow
+
+
+class Server:
+    """A nats-server of this test's own."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder, self._stack = folder, stack
+        self.nats: Nats = stack.enter_context(nats_server(folder))
+
+    def again(self, *, wiped: bool) -> None:
+        self.nats.part.kill()
+        if wiped:
+            shutil.rmtree(self.nats.store)
+        self._stack.enter_context(nats_server(self._folder, port=int(self.nats.url.rpartition(":")[2])))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with ExitStack() as stack:
+        yield Server(tmp_path, stack)
+
+
+@asynccontextmanager
+async def connected(server: Server) -> AsyncIterator[NatsBus]:
+    bus = await NatsBus.connect(server.nats.url, ack_wait=1.0)
+    yield bus
+    await bus.close()
+
+
+@pytest.mark.parametrize("wiped", [False, True])
+async def test_work_logs_and_buckets_go_on(server: Server, wiped: bool) -> None:
+    async with connected(server) as bus:
+        bucket = await bus.bucket("kept")
+        beating = await bus.bucket("beating", ttl=5.0)
+        await bucket.put("before", b"1")
+        await beating.put("other", b"1")
+        await bus.append("build.a.events", b"1")
+        async with asyncio.timeout(30), bus.follow("build.a.events") as log, beating.watch() as changes:
+            entries, told = aiter(log), aiter(changes)
+            assert (await anext(entries)).data == b"1"
+            assert (await anext(told))[0] == "other"
+
+            await asyncio.to_thread(server.again, wiped=wiped)
+
+            await _until(lambda: bus.append("build.a.events", b"2"))
+            await _until(lambda: beating.put("mine", b"1"))
+            assert (await anext(entries)).data == b"2"
+            heard = [await anext(told), await anext(told)]
+            assert {key for key, _ in heard} == {"other", "mine"}  # "other" went with the server's memory
+
+            await _until(lambda: bus.enqueue("work.x", b"job", key="k"))
+            lease = await bus.pull("work.x", within=10)
+            assert lease is not None
+            await lease.done()
+            await _until(lambda: bucket.put("after", b"1"))
+            assert [e.key for e in await bucket.entries()] == (["after"] if wiped else ["after", "before"])
+
+
+async def _until(operation) -> None:  # type: ignore[no-untyped-def]
+    """As a service does: what failed is tried again."""
+    from shared.errors import Unavailable
+
+    while True:
+        try:
+            await operation()
+            return
+        except Unavailable:
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("wiped", [False, True])
+async def test_a_call_that_was_under_way_ends_well(server: Server, wiped: bool) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(request: BridgeReadFile, served: Served) -> FileData:
+        await go_on.wait()
+        return FileData(data=b"x")
+
+    settings = CallSettings(tick=0.05, silence=20.0, requeue=1.0)
+    async with (
+        connected(server) as one,
+        connected(server) as two,
+        Calls(one, settings=settings) as asker,
+        Calls(two, settings=settings) as answerer,
+        asyncio.TaskGroup() as tasks,
+    ):
+        serving = [
+            tasks.create_task(answerer.serve("call.x", {BridgeReadFile: slow})),
+            tasks.create_task(answerer.work("work.y", {BridgeReadFile: slow}, slots=asyncio.Semaphore(4))),
+        ]
+        asked = [
+            tasks.create_task(asker.call("call.x", BridgeReadFile(ref="r", path="p"))),
+            tasks.create_task(asker.run("work.y", BridgeReadFile(ref="r", path="p"))),
+        ]
+        await asyncio.sleep(1)
+        await asyncio.to_thread(server.again, wiped=wiped)
+        await asyncio.sleep(1)
+        go_on.set()
+        async with asyncio.timeout(30):
+            assert [(await task).data for task in asked] == [b"x", b"x"]
+        for task in serving:
+            task.cancel()
