@@ -1,6 +1,7 @@
 """Executors over the bus: who is there, who gets a piece of work, and what happens when one falls silent."""
 
 import platform as host
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ from shared.wire.messages import (
 )
 
 ATTEMPTS = 4
+ABSENT = 1.5  # seconds that the bus may say that nobody listens there
 HOME_WITHIN = 10.0  # seconds for an executor that holds the inputs to take a call
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
@@ -86,6 +88,13 @@ class ExecutorFleet:
         """True while it renews its record."""
         return executor in self._alive
 
+    def takes_more(self, executor: str, given: int) -> bool:
+        """True unless it drains or is full (by its word or by what we gave it) while another one has room."""
+        info = self._alive[executor]
+        others = [i for i in self._alive.values() if i.id != executor and not i.draining and i.busy < i.slots]
+        full = info.draining or max(info.busy, given) >= info.slots
+        return not (full and others)
+
     def queue_for(self, wanted: Platform, *, runs_code: bool) -> str:
         """The work queue for this platform; the native one when no code runs, or nobody offers it (then the op fails there, clearly)."""
         native = self.default_platform()
@@ -100,6 +109,7 @@ class ExecutorWork:
         self._calls = calls
         self._fleet = fleet
         self._log = log
+        self._given: Counter[str] = Counter()  # ops under way by executor
 
     async def resolve(self, request: ResolveSource, heard: Heard) -> SourceResolved:
         """Any executor."""
@@ -117,7 +127,7 @@ class ExecutorWork:
         scope: Scope,
         heard: Heard,
     ) -> tuple[Ref | None, ...]:
-        """At home of the largest input that has one, else from the queue of the platform."""
+        """At home of the largest input that has one, unless it is full and others are not; else from the queue of the platform."""
 
         async def attempt(number: int) -> Any:
             request = RunOp(
@@ -133,10 +143,14 @@ class ExecutorWork:
                 resolved=resolved,
             )
             home = self._home(inputs, resolved)
-            if home:
-                return await self._calls.call(
-                    subjects.executor_call(home), request, on_progress=_relay(heard), within=HOME_WITHIN, absent=1.5
-                )
+            if home and self._fleet.takes_more(home, self._given[home]):
+                self._given[home] += 1
+                try:
+                    return await self._calls.call(
+                        subjects.executor_call(home), request, on_progress=_relay(heard), within=HOME_WITHIN, absent=ABSENT
+                    )
+                finally:
+                    self._given[home] -= 1
             queue = self._fleet.queue_for(op.platform, runs_code=not op.is_source)
             return await self._calls.run(queue, request, on_progress=_relay(heard))
 

@@ -287,14 +287,15 @@ class Edge:
             keep = next((p for p in incoming if not p.canceled), incoming[0] if incoming else None)
             for pipe in incoming:
                 if pipe is not keep:
-                    self._finish(pipe)
+                    self._finish(pipe, self.view())
             return desired, True
+        view = self.view()
         for pipe in incoming:
             request = pipe.request
             assert request is not None
             if all_can_finish or pipe.canceled or (not self.has_active and self.state >= request.desired):
-                self._finish(pipe)
-            elif not request.known.same_as(view := self.view()):
+                self._finish(pipe, view)
+            elif not request.known.same_as(view):
                 pipe.update(view)
         return desired, all_can_finish
 
@@ -317,11 +318,11 @@ class Edge:
             can_finish = False
         return desired, can_finish
 
-    def _finish(self, pipe: Pipe) -> None:
+    def _finish(self, pipe: Pipe, view: EdgeView) -> None:
         error = self.error
         if error is None and pipe.canceled:
             error = CanceledPipe()
-        pipe.finish(self.view(), error)
+        pipe.finish(view, error)
 
     def _start_work(self, host: Requests) -> bool:
         """Load or run if that is due; True when something was opened."""

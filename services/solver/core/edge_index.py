@@ -22,7 +22,7 @@ class _Link(NamedTuple):
 class _Item:
     edge: Edge | None = None
     links: dict[_Link, dict[str, None]] = field(default_factory=dict)
-    sources: dict[str, None] = field(default_factory=dict)
+    sources: dict[tuple[str, _Link], None] = field(default_factory=dict)  # whence it is reached
 
 
 def _link(key: CacheKey, position: int, source: KeyLink) -> _Link:
@@ -64,6 +64,8 @@ class EdgeIndex:
             if item is not None and item.edge is edge:
                 item.edge = None
                 self._collect(id, item)
+        if not self._ids_of:
+            self._items.clear()  # what is left leads in circles (an op on its own output, found by content)
 
     def _new_id(self) -> str:
         self._next += 1
@@ -77,14 +79,14 @@ class EdgeIndex:
             if item.edge is not None or item.links or self._items.get(id) is not item:
                 continue
             del self._items[id]
-            for source in item.sources:
+            for source, link in item.sources:
                 origin = self._items.get(source)
                 if origin is None:
                     continue
-                for link in list(origin.links):
-                    origin.links[link].pop(id, None)
-                    if not origin.links[link]:
-                        del origin.links[link]
+                targets = origin.links.get(link, {})
+                targets.pop(id, None)
+                if not targets:
+                    origin.links.pop(link, None)
                 pending.append((source, origin))
 
     def _join(self, id: str, key: CacheKey) -> None:
@@ -95,8 +97,9 @@ class EdgeIndex:
                 self._name(source.key)
                 for source_id in source.key.index_ids:
                     item = self._items.setdefault(source_id, _Item())
-                    item.links.setdefault(_link(key, position, source), {})[id] = None
-                    main.sources[source_id] = None
+                    link = _link(key, position, source)
+                    item.links.setdefault(link, {})[id] = None
+                    main.sources[source_id, link] = None
 
     def _name(self, key: CacheKey) -> None:
         """Give a key its ids, the same as an equal key's."""

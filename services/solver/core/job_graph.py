@@ -57,9 +57,20 @@ def in_order(root: Vertex) -> Iterator[Vertex]:
             stack.extend((out.vertex, False) for out in reversed(vertex.inputs))
 
 
-def depends_on(vertex: Vertex, other: Digest) -> bool:
-    """True when `other` is `vertex` or below it."""
-    return any(v.digest == other for v in in_order(vertex))
+def depends_on(vertex: Vertex, other: Vertex) -> bool:
+    """True when living `other` is `vertex` or below it. Only vertices higher than it are looked at."""
+    if vertex.digest == other.digest:
+        return True
+    pending, seen = [vertex], {vertex.digest}
+    while pending:
+        for out in pending.pop().inputs:
+            below = out.vertex
+            if below.digest == other.digest:
+                return True
+            if below.height > other.height and below.digest not in seen:
+                seen.add(below.digest)
+                pending.append(below)
+    return False
 
 
 def actual(edge: Edge) -> Edge:
@@ -100,7 +111,8 @@ class JobGraph:
             if state.vertex.options.ignore_cache or not vertex.options.ignore_cache:
                 return state
             digest = shifted
-        alive = Vertex(digest, vertex.name, inputs, vertex.options, vertex.op, vertex.client_digest)
+        height = 1 + max((out.vertex.height for out in inputs), default=0)
+        alive = Vertex(digest, vertex.name, inputs, vertex.options, vertex.op, vertex.client_digest, height)
         state = self.states[digest] = VertexState(alive, self._host.new_op(alive))
         return state
 

@@ -297,7 +297,7 @@ class Scheduler:
         if other is None:
             return
         mine, theirs = edge.output.vertex, other.output.vertex
-        if depends_on(mine, theirs.digest) or depends_on(theirs, mine.digest):
+        if depends_on(mine, theirs) or depends_on(theirs, mine):
             self.explain(edge, "not merged", because="one depends on the other", other=theirs.digest)
             return
         target, src = (edge, other) if self.graph.owned_by(other, edge) else (other, edge)

@@ -32,6 +32,7 @@ class Vertex:
     options: VertexOptions = VertexOptions()
     op: Any = None
     original: Digest = ""
+    height: int = 0  # longest way down; only vertices that are alive know it
 
     @property
     def client_digest(self) -> Digest:

@@ -12,7 +12,7 @@ from services.solver.service.progress import Stream
 from services.solver.service.results import Handle, Handles
 from shared.errors import BuildFailed, BuildmeshError, Code, InvalidInput, NotFound, first_failure
 from shared.llb import Op, decode_definition, decode_source_op, encode_op
-from shared.model import Digest, Platform, Warn, format_platform
+from shared.model import Digest, Platform, Warn, format_platform, is_digest
 from shared.wire import subjects
 from shared.wire.failure import from_failure
 from shared.wire.messages import (
@@ -170,7 +170,9 @@ class RunningBuild:
         return BridgeDefinitions(definitions=dict(self.request.frontend_inputs))
 
     def warn(self, warning: BridgeWarn) -> None:
-        """Show a warning of a frontend."""
+        """Show a warning of a frontend. Raises InvalidInput for what is no vertex digest."""
+        if not is_digest(warning.digest):
+            raise InvalidInput(f"invalid vertex digest: {warning.digest[:100]!r}")
         self.stream.put(
             Warn(
                 vertex=Digest(warning.digest),
