@@ -250,6 +250,7 @@ def _working_directory(root: Rooted, cwd: str, user: ProcessUser) -> None:
 
 
 def _write_config(bundle: Path, spec: dict[str, Any]) -> None:
+    data = json.dumps(spec, ensure_ascii=False).encode("utf-8", "surrogateescape")
     fd = os.open(bundle / "config.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # it may hold secret variables
-    with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
-        json.dump(spec, file, ensure_ascii=False)
+    with open(fd, "wb") as file:
+        file.write(data)
