@@ -3,24 +3,13 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.executor.core.log_limit import LogLimits
+from services.executor.core.settings import NetworkConfig, StepSettings
 from shared.model import Platform
 from shared.registry.hosts import RegistryHosts
 from shared.wire.messages import GcRule
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkConfig:
-    """Networks of containers (reference: buildkitd.toml [worker.oci], [dns])."""
-
-    mode: str = "auto"  # auto | host | cni | bridge
-    cni_config: str = "/etc/buildkit/cni.json"
-    cni_binaries: str = "/opt/cni/bin"
-    cni_pool: int = 0
-    bridge_name: str = "buildkit0"
-    bridge_subnet: str = "10.10.0.0/16"
-    nameservers: tuple[str, ...] = ()
-    dns_options: tuple[str, ...] = ()
-    search_domains: tuple[str, ...] = ()
+__all__ = ["ExecutorConfig", "NetworkConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +34,14 @@ class ExecutorConfig:
     debug_output: bool = False
     log_size: int = 2 << 20  # bytes a stream of a step may print before it is clipped, -1 = no limit (BUILDKIT_STEP_LOG_MAX_SIZE)
     log_speed: int = 200 << 10  # the same per second on average (BUILDKIT_STEP_LOG_MAX_SPEED)
+
+    @property
+    def steps(self) -> StepSettings:
+        """The part that concerns steps."""
+        return StepSettings(
+            runtime=self.runtime,
+            cgroup_parent=self.cgroup_parent,
+            network=self.network,
+            limits=LogLimits(size=self.log_size, speed=self.log_speed),
+            echo=self.debug_output,
+        )

@@ -105,7 +105,7 @@ async def _serve(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asynci
         home=parts.home,
         materialise=materialise,
         store=parts.store,
-        runners=await make_runners(config, mesh, parts.root, parts.store, parts.threads, tasks, platforms),
+        runners=await make_runners(config.steps, mesh, parts.root, parts.store, parts.threads, tasks, platforms),
         drivers=await make_drivers(mesh, parts.home, parts.store, parts.hashes, parts.threads, origins, parts.root),
         slots=parts.slots,
     )

@@ -20,9 +20,9 @@ from services.executor.adapters.ops_file import FileRunner
 from services.executor.adapters.platforms import supported_platforms
 from services.executor.adapters.runc import Runc, find_runtime
 from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
-from services.executor.config import NetworkConfig
 from services.executor.core.log_limit import LogLimits
 from services.executor.core.names_files import Dns
+from services.executor.core.settings import NetworkConfig
 from shared.blobs.threads import Pool
 from shared.errors import BuildmeshError, NotFound, SessionGone
 from shared.llb import ExecOp, FileOp, Input, Meta, Mount, MountType, Op

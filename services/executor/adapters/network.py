@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from services.executor.adapters.cni import CniNetwork, bridge_config, read_config
-from services.executor.config import NetworkConfig
+from services.executor.core.settings import NetworkConfig
 from shared.blobs.threads import Pool
 from shared.errors import InvalidInput, Unsupported
 from shared.llb import NetMode

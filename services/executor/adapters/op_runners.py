@@ -17,9 +17,8 @@ from services.executor.adapters.ops_exec import ExecParts, ExecRunner
 from services.executor.adapters.ops_file import FileRunner
 from services.executor.adapters.ops_stack import DiffRunner, MergeRunner
 from services.executor.adapters.runc import Runc, find_runtime
-from services.executor.config import ExecutorConfig
-from services.executor.core.log_limit import LogLimits
 from services.executor.core.names_files import Dns
+from services.executor.core.settings import StepSettings
 from services.executor.ports import SnapshotStore
 from shared.blobs.threads import Pool
 from shared.llb import DiffOp, ExecOp, FileOp, MergeOp
@@ -30,7 +29,7 @@ __all__ = ["make_runners"]
 
 
 async def make_runners(
-    config: ExecutorConfig,
+    settings: StepSettings,
     mesh: Mesh,
     root: Path,
     store: SnapshotStore,
@@ -39,7 +38,7 @@ async def make_runners(
     platforms: tuple[Platform, ...],
 ) -> Mapping[type, Any]:
     """Runners by the op's type, working below `root`. What an earlier process left there is ended and removed."""
-    exec_parts = await threads.finish(_exec_parts, config, mesh, root, store, threads, platforms)
+    exec_parts = await threads.finish(_exec_parts, settings, mesh, root, store, threads, platforms)
     return {
         ExecOp: ExecRunner(exec_parts),
         FileOp: FileRunner(store, threads),
@@ -49,18 +48,18 @@ async def make_runners(
 
 
 def _exec_parts(
-    config: ExecutorConfig, mesh: Mesh, root: Path, store: SnapshotStore, threads: Pool, platforms: tuple[Platform, ...]
+    settings: StepSettings, mesh: Mesh, root: Path, store: SnapshotStore, threads: Pool, platforms: tuple[Platform, ...]
 ) -> ExecParts:
-    runc = Runc(find_runtime(config.runtime), root / "runc")
+    runc = Runc(find_runtime(settings.runtime), root / "runc")
     runc.clear()
-    net = config.network
+    net = settings.network
     dns = Dns(nameservers=net.nameservers, search=net.search_domains, options=net.dns_options)
     bundles = Bundles(
         root=root / "run",
         store=store,
         files=ContainerFiles(root / "files", dns),
         host=look_at_host(),
-        cgroup_parent=config.cgroup_parent,
+        cgroup_parent=settings.cgroup_parent,
     )
     return ExecParts(
         store=store,
@@ -72,6 +71,6 @@ def _exec_parts(
         agents=AgentSockets(root / "ssh", mesh.sessions),
         links=mesh.sessions,
         platforms=tuple(p.normalized() for p in platforms),
-        limits=LogLimits(size=config.log_size, speed=config.log_speed),
-        echo=config.debug_output,
+        limits=settings.limits,
+        echo=settings.echo,
     )

@@ -20,7 +20,7 @@ SCRIPT = """
 import asyncio, json, os, sys
 from dataclasses import replace
 from pathlib import Path
-from services.executor.config import NetworkConfig
+from services.executor.core.settings import NetworkConfig
 from shared.llb import NetMode, SecurityMode
 from tests.kit.steps import Steps
 

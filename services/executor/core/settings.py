@@ -1,0 +1,35 @@
+"""What of the configuration the runners of ops need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from services.executor.core.log_limit import LogLimits
+
+__all__ = ["NetworkConfig", "StepSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """Networks of containers (reference: buildkitd.toml [worker.oci], [dns])."""
+
+    mode: str = "auto"  # auto | host | cni | bridge
+    cni_config: str = "/etc/buildkit/cni.json"
+    cni_binaries: str = "/opt/cni/bin"
+    cni_pool: int = 0
+    bridge_name: str = "buildkit0"
+    bridge_subnet: str = "10.10.0.0/16"
+    nameservers: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    search_domains: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSettings:
+    """How steps run. `runtime` = program of the OCI runtime, "" = found on PATH; `echo` copies their output to this process's log."""
+
+    runtime: str = ""
+    cgroup_parent: str = ""
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    limits: LogLimits = field(default_factory=LogLimits)
+    echo: bool = False
