@@ -111,6 +111,7 @@ class Builds:
             raise UserError(f"job ID {request.ref} exists")
         running = _Running(active=active, record=record, recording=self._recordings.start(request.ref))
         self._running[request.ref] = running
+        self._end_waits(request.ref)  # nearer than the bucket's own news
         if not request.internal:
             await self._history.started(record)
         return running
@@ -183,8 +184,11 @@ class Builds:
         """A Solve with this ref was refused: whoever waits for it need not wait longer."""
         self._refused.add(ref)
         asyncio.get_running_loop().call_later(REFUSED_KEPT, self._refused.discard, ref)
+        self._end_waits(ref, after=REFUSED_AFTER)
+
+    def _end_waits(self, ref: str, *, after: float = 0.0) -> None:
         for scope in self._waiting.get(ref, ()):
-            scope.reschedule(asyncio.get_running_loop().time() + REFUSED_AFTER)
+            scope.reschedule(asyncio.get_running_loop().time() + after)
 
     async def registered(self, ref: str, *, wait: float = REGISTERED_WITHIN) -> None:
         """Wait until some gateway runs (or has just run) this build. Raises NotFound `no such job <ref>`."""
@@ -197,7 +201,8 @@ class Builds:
             async with scope:
                 await self._appeared(ref)
         except TimeoutError:
-            raise NotFound(f"no such job {ref}") from None
+            if ref not in self._running:
+                raise NotFound(f"no such job {ref}") from None
         finally:
             waiting.discard(scope)
             if not waiting:
