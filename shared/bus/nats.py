@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from shared.bus.cancellation import heeding
 from shared.bus.memory import Inflow
 from shared.bus.nats_kv import NatsKeyValue
 from shared.bus.nats_work import NatsLease, Pullers
@@ -117,10 +118,10 @@ class NatsBus:
 
         try:
             try:
-                return await operation()
+                return await heeding(operation())
             except (NoStreamResponseError, NotFoundError, NoRespondersError):
                 await self._make_streams()
-                return await operation()
+                return await heeding(operation())
         except (Error, OSError, TimeoutError) as error:
             raise Unavailable(f"the bus: {type(error).__name__}: {error}") from error
 
@@ -130,7 +131,7 @@ class NatsBus:
         from nats.errors import Error
 
         try:
-            await self._nc.publish(subject, data, reply=reply, headers=dict(headers) if headers else None)
+            await heeding(self._nc.publish(subject, data, reply=reply, headers=dict(headers) if headers else None))
         except (Error, OSError) as error:
             raise Unavailable(f"the bus: {type(error).__name__}: {error}") from error
 
@@ -142,8 +143,8 @@ class NatsBus:
             inflow.feed(_delivery(message))
 
         subscription = await self._nc.subscribe(subject, queue=queue, cb=received)
-        await self._nc.flush()
         try:
+            await heeding(self._nc.flush())
             yield inflow
         finally:
             if not self._nc.is_closed:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from shared.bus.cancellation import heeding
 from shared.bus.ports import Entry
 from shared.errors import Unavailable
 
@@ -45,10 +46,10 @@ class NatsKeyValue:
 
         try:
             try:
-                return await operation()
+                return await heeding(operation())
             except (NoStreamResponseError, BucketNotFoundError, NoRespondersError):
-                await self.open()
-                return await operation()
+                await heeding(self.open())
+                return await heeding(operation())
         except (Error, OSError, TimeoutError) as error:
             raise Unavailable(f"bucket {self._name}: {type(error).__name__}: {error}") from error
 
@@ -160,7 +161,7 @@ class _Changes:
                 await self.open()
             wait = min(self._due.values(), default=loop.time() + LOOK) - loop.time()
             try:
-                update = await self._watcher.updates(timeout=min(max(wait, 0.001), LOOK))
+                update = await heeding(self._watcher.updates(timeout=min(max(wait, 0.001), LOOK)))
             except (NatsTimeout, TimeoutError):
                 continue
             if update is None:  # that was all there is

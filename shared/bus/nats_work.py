@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from shared.bus.cancellation import heeding
 from shared.bus.ports import Delivery
 from shared.errors import Unavailable
 
@@ -37,7 +38,7 @@ async def _said(saying: Awaitable[None]) -> None:
     from nats.errors import Error
 
     try:
-        await saying
+        await heeding(saying)
     except (Error, OSError) as error:
         raise Unavailable(f"the bus: {type(error).__name__}: {error}") from error
 
