@@ -169,12 +169,22 @@ def _executor(
         platforms=tuple(_platform(text) for text in _words(flags.oci_worker_platform) or oci.platforms),
         labels=tuple({**oci.labels, **_pairs(flags.oci_worker_labels)}.items()),
         entitlements=frozenset(granted),
-        network=_network(flags, file),
+        network=_network(flags, file, environment),
         cgroup_parent=oci.default_cgroup_parent,
         registries=registries,
         gc_policy=gc_policy(flags, oci, disk_of(root)),
         debug_output=environment.get("BUILDKIT_DEBUG_EXEC_OUTPUT", "") not in ("", "0", "false"),
+        log_size=_limit(environment, "BUILDKIT_STEP_LOG_MAX_SIZE", ExecutorConfig().log_size),
+        log_speed=_limit(environment, "BUILDKIT_STEP_LOG_MAX_SPEED", ExecutorConfig().log_speed),
     )
+
+
+def _limit(environment: Mapping[str, str], name: str, usual: int) -> int:
+    """Bytes, -1 = no limit; what is no number counts as not set, as in BuildKit."""
+    try:
+        return max(-1, int(environment.get(name, "")))
+    except ValueError:
+        return usual
 
 
 def _platform(text: str) -> Platform:
@@ -184,11 +194,13 @@ def _platform(text: str) -> Platform:
         raise InvalidInput(str(error)) from None
 
 
-def _network(flags: argparse.Namespace, file: DaemonFile) -> NetworkConfig:
+def _network(flags: argparse.Namespace, file: DaemonFile, environment: Mapping[str, str]) -> NetworkConfig:
     oci, usual = file.worker.oci, NetworkConfig()
     mode = flags.oci_worker_net or oci.network_mode or usual.mode
     if mode not in ("auto", "bridge", "cni", "host"):
         raise InvalidInput(f'invalid network mode: "{mode}"')
+    if mode == "auto" and environment.get("BUILDKIT_NETWORK_BRIDGE_AUTO", "").lower() in ("1", "t", "true"):
+        mode = "bridge"
     return NetworkConfig(
         mode=mode,
         cni_config=flags.oci_cni_config_path or oci.cni_config_path or usual.cni_config,
