@@ -6,8 +6,6 @@ import enum
 from collections.abc import Iterable
 from typing import Final
 
-import hpack
-
 from shared.http2 import frames, headers
 from shared.http2.events import (
     ConnectionEnded,
@@ -22,6 +20,8 @@ from shared.http2.events import (
 from shared.http2.fault import ConnectionFault, StreamFault, protocol_fault
 from shared.http2.frames import ErrorCode
 from shared.http2.guard import FloodGuard
+from shared.http2.header_block import HeaderBlock, without_padding
+from shared.http2.inbound import InboundWindow
 from shared.http2.limits import Limits
 from shared.http2.outbox import Outbox
 from shared.http2.stream import Stream, StreamState
@@ -53,7 +53,8 @@ class Connection:
         self._streams: dict[int, Stream] = {}
         self._outbox = Outbox(self._local_end)
         self._guard = FloodGuard(self.limits)
-        self._decoder = hpack.Decoder(max_header_list_size=self.limits.max_header_list)
+        self._inbound = InboundWindow(self.limits, self._outbox)
+        self._block = HeaderBlock(self.limits)
         self._held = bytearray()
         self._need = len(frames.PREFACE) if role is Role.SERVER else frames.HEADER_SIZE
         self._had_preface = role is Role.CLIENT
@@ -61,13 +62,6 @@ class Connection:
         self._next_local_id = 1
         self._last_peer_id = 0
         self._refuse_above: int | None = None
-        self._block: bytearray | None = None
-        self._block_stream = 0
-        self._block_flags = 0
-        self._block_parts = 0
-        self._receive_window = self.limits.connection_window
-        self._to_credit = 0
-        self._unread = 0
         self._start()
 
     def _start(self) -> None:
@@ -143,8 +137,7 @@ class Connection:
         if stream is None:  # when it ended, what was unread stopped counting
             return
         stream.unread -= size
-        self._unread -= size
-        self._credit_connection()
+        self._inbound.taken(size)
         if not stream.remote_open:
             return
         stream.to_credit += size
@@ -187,10 +180,10 @@ class Connection:
     def statistics(self) -> dict[str, int]:
         return {
             "open_streams": len(self._streams),
-            "unread": self._unread,
+            "unread": self._inbound.unread,
             "queued": sum(len(s.pending) for s in self._streams.values()),
             "send_window": self._outbox.window,
-            "receive_window": self._receive_window,
+            "receive_window": self._inbound.window,
         }
 
     # -- receiving --------------------------------------------------------------------------------------------------
@@ -247,7 +240,7 @@ class Connection:
             if parts:
                 self._data(run_stream, b"".join(parts), 0, 0, events)
                 parts, run_stream = [], -1
-            if kind == 0 and not flags and length and self._block is None and self._had_settings:
+            if kind == 0 and not flags and length and not self._block.under_way and self._had_settings:
                 run_stream = stream_id
                 parts.append(data[pos + header_size : stop])
             else:
@@ -260,7 +253,7 @@ class Connection:
         return pos
 
     def _frame(self, kind: int, flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
-        if self._block is not None and (kind != frames.CONTINUATION or stream_id != self._block_stream):
+        if self._block.under_way and (kind != frames.CONTINUATION or stream_id != self._block.stream_id):
             raise protocol_fault("header block is interrupted by another frame")
         if not self._had_settings:
             if kind != frames.SETTINGS or flags & frames.ACK:
@@ -296,21 +289,18 @@ class Connection:
     def _data_frame(self, flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
         size = len(body)
         if flags & frames.PADDED:
-            body = _without_padding(body)
+            body = without_padding(body)
         if not body and not flags & frames.END_STREAM:
             self._guard.idle_frame("empty DATA")
         self._data(stream_id, body, size - len(body), flags & frames.END_STREAM, events)
 
     def _data(self, stream_id: int, data: bytes, padding: int, ends: int, events: list[Event]) -> None:
         size = len(data) + padding
-        self._receive_window -= size
-        if self._receive_window < 0:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection window allows")
-        self._to_credit += size
+        self._inbound.received(size)
         stream = self._streams.get(stream_id)
         if stream is None:
             self._closed_or_fault(stream_id, "DATA")
-            self._credit_connection()
+            self._inbound.give_back()
             return
         if not stream.remote_open or not stream.had_headers:
             self._break_stream(StreamFault(stream_id, ErrorCode.STREAM_CLOSED, "DATA out of place"), events)
@@ -322,45 +312,26 @@ class Connection:
         if data:
             self._guard.useful()
         stream.unread += size
-        self._unread += size
-        self._credit_connection()
+        self._inbound.unread += size
+        self._inbound.give_back()
         events.append(DataReceived(stream_id, data, size, bool(ends)))
         if ends:
             self._remote_end(stream)
 
-    def _credit_connection(self) -> None:
-        if self._to_credit * 4 >= self.limits.connection_window and self._unread <= self.limits.max_unread:
-            self._outbox.put(frames.window_update_frame(0, self._to_credit))
-            self._receive_window += self._to_credit
-            self._to_credit = 0
-
     def _headers_frame(self, flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
         if stream_id == 0 or (self.role is Role.SERVER and not stream_id & 1):
             raise protocol_fault(f"HEADERS on stream {stream_id}")
-        if flags & frames.PADDED:
-            body = _without_padding(body)
-        if flags & frames.HAS_PRIORITY:
-            if len(body) < 5:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short for its priority")
-            body = body[5:]
-        self._block, self._block_stream, self._block_flags, self._block_parts = bytearray(body), stream_id, flags, 0
+        self._block.begin(flags, stream_id, body)
         if flags & frames.END_HEADERS:
             self._block_done(events)
 
     def _continuation(self, flags: int, body: bytes, events: list[Event]) -> None:
-        if self._block is None:
-            raise protocol_fault("CONTINUATION without a header block")
-        self._block_parts += 1
-        self._block += body
-        if self._block_parts > self.limits.max_continuations or len(self._block) > self.limits.max_header_list:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "header block is too long")
+        self._block.add(body)
         if flags & frames.END_HEADERS:
             self._block_done(events)
 
     def _block_done(self, events: list[Event]) -> None:
-        block, self._block = bytes(self._block or b""), None
-        fields = self._decode(block)
-        stream_id, ends = self._block_stream, bool(self._block_flags & frames.END_STREAM)
+        fields, stream_id, ends = self._block.finish(), self._block.stream_id, self._block.ends_stream
         stream = self._streams.get(stream_id)
         if stream is None:
             stream = self._accept(stream_id)
@@ -387,14 +358,6 @@ class Connection:
         headers.check_trailers(stream_id, fields)
         if not ends:
             raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "trailers do not end the stream")
-
-    def _decode(self, block: bytes) -> Headers:
-        try:
-            return [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
-        except hpack.OversizedHeaderListError:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "header list is too large") from None
-        except Exception as error:  # hpack meant to raise HPACKError only, yet bad bytes must never come through as ours
-            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, f"header block: {error}") from None
 
     def _accept(self, stream_id: int) -> Stream | None:
         """A stream for the peer's new request; None if it is refused or the stream is long gone."""
@@ -542,16 +505,10 @@ class Connection:
 
     def _drop(self, stream: Stream) -> None:
         self._streams.pop(stream.stream_id, None)
-        self._unread -= stream.unread
+        self._inbound.taken(stream.unread)
         self._outbox.forget(stream)
 
 
 def _exact(body: bytes, size: int, kind: str) -> None:
     if len(body) != size:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"{kind} of {len(body)} bytes")
-
-
-def _without_padding(body: bytes) -> bytes:
-    if not body or body[0] >= len(body):
-        raise protocol_fault("padding is longer than its frame")
-    return body[1 : len(body) - body[0]]

@@ -150,6 +150,13 @@ class TestConversation:
 
         assert server.statistics()["unread"] <= 250_000
 
+        for stream in range(1, 21, 2):  # streams that end no longer count, and the window opens again
+            server.reset(stream)
+        fresh = client.open_stream(REQUEST)
+        client.send_data(fresh, b"y" * 100_000)
+        _, heard = exchange(client, server)
+        assert sum(len(e.data) for e in heard if isinstance(e, DataReceived) and e.stream_id == fresh) == 100_000
+
     def test_reset_reaches_the_peer(self) -> None:
         """A reset from either side is one event at the other."""
         client, server = pair()

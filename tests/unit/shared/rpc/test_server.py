@@ -116,6 +116,55 @@ async def test_calls_wait_for_a_free_stream(path: str, server: Server, held: asy
     assert server.statistics()["calls"] == 0
 
 
+async def test_slow_reader_holds_the_writer_back(tmp_path: Path) -> None:
+    """What waits for a client that reads nothing stays within the windows and one high-water mark."""
+    sent = 0
+    full = asyncio.Event()
+
+    async def pour(call: Call) -> None:
+        nonlocal sent
+        await call.recv()
+        while sent < 100 << 20:
+            if not call.send_soon(b"x" * 65_536):
+                full.set()
+            sent += 65_536
+            await call.drained()
+
+    server = Server({"/t.T/Pour": pour})
+    async with (
+        server.serving([listen(f"unix://{tmp_path}/s")]),
+        connect(f"unix://{tmp_path}/s") as peer,
+        await peer.open("/t.T/Pour") as call,
+    ):
+        await call.send(b"")
+        async with asyncio.timeout(5):
+            await full.wait()
+        for _ in range(100):  # turns in which more would come, were it not held back
+            await asyncio.sleep(0)
+        assert sent < 4 << 20
+        got = 0
+        while got < 20 << 20:
+            got += len(await call.chunk())
+
+
+async def test_slow_handler_holds_the_sender_back(tmp_path: Path) -> None:
+    """A handler that doesn't read stops its own stream only."""
+
+    async def deaf(call: Call) -> None:
+        await asyncio.Event().wait()
+
+    server = Server({"/t.T/Deaf": deaf, "/t.T/Echo": unary(echo, bytes)})
+    async with (
+        server.serving([listen(f"unix://{tmp_path}/s")]),
+        connect(f"unix://{tmp_path}/s") as peer,
+        await peer.open("/t.T/Deaf") as call,
+    ):
+        for _ in range(100):
+            call.send_soon(b"x" * 65_536)
+        async with asyncio.timeout(5):
+            assert await peer.unary("/t.T/Echo", b"y" * (3 << 20)) == b"y" * (3 << 20)
+
+
 async def test_interceptors_wrap_in_order(tmp_path: Path) -> None:
     seen: list[str] = []
 
