@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from services.gateway.adapters import bridge_codec as codec
 from services.gateway.adapters.builds import Builds
 from services.gateway.adapters.fleet import Fleet
-from services.gateway.core.caps import FRONTEND_CAPS
+from services.gateway.core.caps import FRONTEND_CAPS, LLB_CAPS
 from shared.errors import BuildFailed, InvalidInput, Unsupported
-from shared.llb.caps import LLB_CAPS
 from shared.pb import gateway_pb2 as pb
 from shared.rpc import Call, Handler, error_of, unary
 from shared.rpc.status import Status, unpack_details

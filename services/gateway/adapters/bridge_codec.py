@@ -5,7 +5,7 @@ from typing import Any
 
 from services.gateway.adapters.solve_codec import definition_bytes, definitions
 from services.gateway.adapters.status_codec import timestamp
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, Unsupported
 from shared.model import Platform, SourceInfo, SourcePosition, SourceRange
 from shared.pb import apicaps_pb2, fsutil_stat_pb2, gateway_pb2, ops_pb2, worker_pb2
 from shared.wire.build import (
@@ -40,9 +40,11 @@ def read_solve(message: gateway_pb2.SolveRequest) -> BridgeSolve:
     )
 
 
-def policies(messages: Iterable[Any]) -> tuple[bytes, ...]:
-    """Marshalled source policies."""
-    return tuple(bytes(m.SerializeToString()) for m in messages)
+def policies(messages: Sequence[Any]) -> tuple[bytes, ...]:
+    """Raises Unsupported for any: ignoring a rule that denies something would be worse than refusing."""
+    if messages:
+        raise Unsupported("source policies are not supported by this server yet")
+    return ()
 
 
 def platform(message: ops_pb2.Platform) -> Platform:

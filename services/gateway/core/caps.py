@@ -1,11 +1,32 @@
 """What Ping advertises to those who drive a build: everything the API knows but what is not served yet.
 
-An empty list would make clients assume a server of 2018, so the lists are never empty.
+Clients look here before they ask, and leave out or refuse by themselves what is missing. An empty list would make them assume a
+server of 2018, so the lists are never empty.
 """
 
-from shared.llb.caps import FRONTEND_CAPS as KNOWN_CAPS
+from shared.llb.caps import FRONTEND_CAPS as KNOWN_FRONTEND_CAPS
+from shared.llb.caps import LLB_CAPS as KNOWN_LLB_CAPS
 
-_NOT_SERVED = "gateway.exec"
+NOT_SERVED = (
+    "gateway.exec",  # containers driven by the client, and all its parts
+    "reference.attestations",
+    "source.metaresolver.image.attestations",
+    "exporter.image.attestations",
+    "exporter.session",
+    "cache.azblob",
+    "cache.gha",
+    "cache.s3",
+    "exec.meta.cdi",
+    "exec.meta.network.proxy",
+    "exec.meta.security.devices",
+    "source.policy",
+)
+"""Beginnings of names."""
 
-FRONTEND_CAPS: tuple[str, ...] = tuple(c for c in KNOWN_CAPS if not c.startswith(_NOT_SERVED))
-"""Without gateway.exec and its kin: containers driven by the client are not served yet, and clients check before they ask."""
+
+def _served(known: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(cap for cap in known if not cap.startswith(NOT_SERVED))
+
+
+FRONTEND_CAPS = _served(KNOWN_FRONTEND_CAPS)
+LLB_CAPS = _served(KNOWN_LLB_CAPS)

@@ -18,7 +18,6 @@ def request() -> control_pb2.SolveRequest:
             ImportRefsDeprecated=["r/c"], Imports=[control_pb2.CacheOptionsEntry(Type="local", Attrs={"src": "d"})]
         ),
         Internal=True,
-        SourcePolicySession="s2",
         ProxyNetwork=True,
     )
     getattr(message.FrontendInputs["empty"], "def")
@@ -33,7 +32,7 @@ def test_every_field_arrives() -> None:
     assert (found.ref, found.session, found.frontend, found.internal) == ("abc", "s1", "dockerfile.v0", True)
     assert found.exporters == (TypedAttrs(type="image", attrs={"name": "n"}),)
     assert found.cache_imports == (TypedAttrs(type="local", attrs={"src": "d"}), TypedAttrs(type="registry", attrs={"ref": "r/c"}))
-    assert (found.source_policy_session, found.proxy_network, found.identity, found.compatibility_version) == ("s2", True, "cn", 30)
+    assert (found.proxy_network, found.identity, found.compatibility_version) == (True, "cn", 30)
     assert found.frontend_inputs["empty"] == b""
     assert getattr(ops_pb2.Definition.FromString(found.frontend_inputs["in"]), "def") == [b"op"]
 

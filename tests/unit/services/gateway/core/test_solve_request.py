@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from services.gateway.core.solve_request import Part, SolveRequest, canonical, check_entitlements, parse_attestations
-from shared.errors import BuildmeshError, Code, InvalidInput, UserError
+from shared.errors import BuildmeshError, Code, InvalidInput, Unsupported, UserError
 
 BASE = SolveRequest(ref="abc")
 
@@ -81,6 +81,13 @@ def test_hostile_refs_are_refused(ref: str) -> None:
         accept(ref=ref)
     with pytest.raises(BuildmeshError):
         accept(session="../x")
+
+
+def test_source_policies_are_refused_rather_than_ignored() -> None:
+    """A rule that denies something must not be dropped."""
+    for fields in ({"source_policy": b"x"}, {"source_policy_session": "s1"}):
+        with pytest.raises(Unsupported, match="source policies"):
+            accept(**fields)
 
 
 def test_granted_entitlements_pass() -> None:
