@@ -14,7 +14,7 @@ __all__ = ["ExecutorConfig", "NetworkConfig"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorConfig:
-    """`max_parallelism` 0 = twice the number of cores (ops that run at once).
+    """`max_parallelism`: ops that run at once; 0 = four times the number of cores, in the all-in-one practically no limit (as buildkitd).
 
     `platforms` empty = detected, the native one first. `debug_output`: copy what steps print to this process's log.
     """

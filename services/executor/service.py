@@ -45,6 +45,8 @@ from shared.wire.messages import (
     StatRefFile,
 )
 
+# Alone there is nobody to leave work to, and steps that wait (for a network, for a sleep) are to wait together, as with buildkitd.
+_ALONE_SLOTS = 256
 _LABEL = "org.mobyproject.buildkit.worker."
 
 
@@ -66,7 +68,7 @@ async def run(config: ExecutorConfig, mesh: Mesh) -> None:
     """Until cancelled or drained."""
     os.umask(0)  # every mode in a build is literal (BuildKit cmd/buildkitd/main_unix.go)
     root = config.state if config.state != Path() else mesh.state / "executor"
-    width = config.max_parallelism or 2 * (os.cpu_count() or 1)
+    width = config.max_parallelism or (_ALONE_SLOTS if mesh.alone else 4 * (os.cpu_count() or 1))
     threads = Pool("executor-files", max(4, 2 * (os.cpu_count() or 1)))
     store = await threads.do(open_snapshots, root, style=config.snapshotter)
     parts = Parts(
