@@ -16,9 +16,7 @@ _WORTH_SPLITTING: Final = 64
 class BatchWriter:
     """Two TreeWriters on one folder, each with descriptors of its own. `apply` and `close` block; call them in `threads`."""
 
-    def __init__(
-        self, root: str | os.PathLike[str], *, threads: Executor, owner: tuple[int, int] | None = None
-    ) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, threads: Executor, owner: tuple[int, int] | None = None) -> None:
         self._threads = threads
         self._first = TreeWriter(root, owner=owner)
         self._second = TreeWriter(root, owner=owner)
