@@ -22,7 +22,7 @@ check: python ## format, lint, types, import contracts, fast tests: under a minu
 	$$venv/bin/ruff check --quiet $(CODE); \
 	$$venv/bin/mypy --no-error-summary services shared client tests/kit; \
 	$$venv/bin/lint-imports --no-logo --cache-dir .import_linter_cache; \
-	$$venv/bin/python -m pytest -q -m "not bench and not slow and not root" tests/unit tests/property tests/golden tests/playbooks tests/contracts tests/mesh tests/meta $(ARGS)
+	$$venv/bin/python -m pytest -q -n 2 --dist loadfile -m "not bench and not slow and not root" tests/unit tests/property tests/golden tests/playbooks tests/contracts tests/mesh tests/meta $(ARGS)
 
 bench: tools ## measure against a real buildkitd; ARGS="--write" also updates docs/measuring.md
 	@tests/tools/install buildkitd

@@ -29,7 +29,7 @@ from shared.llb import ExecOp, FileOp, Input, Meta, Mount, MountType, Op
 from shared.model import Digest, Platform
 from shared.pb import secrets_pb2
 from shared.rpc.framing import MessageReader, frame
-from shared.session.ports import SessionStream
+from shared.session.ports import SessionDescription, SessionStream
 from shared.wire.messages import RunOp, Scope
 
 VERTEX = Digest("sha256:" + "0" * 64)
@@ -88,6 +88,9 @@ class SecretLinks:
         if session_id != "s":
             raise SessionGone(f"no session {session_id}")
         yield _Answer(self.secrets)
+
+    async def describe(self, session_id: str, *, wait: float = 5.0) -> SessionDescription:
+        raise SessionGone(f"session {session_id} tells nothing of itself")
 
     async def methods(self, session_id: str, *, wait: float = 5.0) -> Collection[str]:
         return ()
