@@ -1,6 +1,6 @@
 """Streams through gzip and zstd, in both directions; the C libraries let go of the interpreter lock while they work."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any, Protocol, cast
 
 from shared.errors import InvalidInput, Unsupported
@@ -77,6 +77,31 @@ def decompress(chunks: Iterator[bytes], kind: Compression | None = None) -> Iter
         case _:
             yield head
             yield from chunks
+
+
+def decompress_stream(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
+    """A function that takes the next bytes of an HTTP body and gives plain ones; an empty argument ends the body.
+
+    `encoding` is gzip, or empty for none. Raises InvalidInput when damaged.
+    """
+    if not encoding:
+        return lambda data: iter([data] if data else [])
+    from isal import isal_zlib
+
+    zlib_error: Any = isal_zlib.error
+    decoder: Any = isal_zlib.decompressobj(wbits=31)
+
+    def step(data: bytes) -> Iterator[bytes]:
+        if not data and not decoder.eof:
+            raise InvalidInput("damaged gzip stream: unexpected end")
+        try:
+            while data and not decoder.eof:
+                yield decoder.decompress(data, _STEP)
+                data = decoder.unconsumed_tail
+        except zlib_error as e:
+            raise InvalidInput(f"damaged gzip stream: {e}") from None
+
+    return step
 
 
 def _with_head(chunks: Iterator[bytes]) -> Iterator[bytes]:

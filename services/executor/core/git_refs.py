@@ -1,5 +1,6 @@
 """What can be known of a git source without running git: URLs, refs, cache keys (source/git/source.go, util/gitutil, util/sshutil)."""
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,9 +138,16 @@ def pick_ref(source: GitSource, ref: str, output: str) -> Resolved:
         raise BuildFailed(f"repository does not contain ref {ref}, output: {output!r:.500}")
     if not is_commit(sha):
         raise BuildFailed(f"invalid commit sha {sha!r:.80}")
-    if source.checksum and not any(s.startswith(source.checksum) for s in (sha, commit) if s):
-        raise BuildFailed(f"expected checksum to match {source.checksum}, got {' or '.join(s for s in (sha, commit) if s)}")
-    return Resolved(ref=used, checksum=sha, commit="" if source.keep_git_dir else commit)
+    found = Resolved(ref=used, checksum=sha, commit=commit)
+    check_resolved(source, found)
+    return dataclasses.replace(found, commit="") if source.keep_git_dir else found
+
+
+def check_resolved(source: GitSource, found: Resolved) -> None:
+    """Raises BuildFailed unless the tag or its commit begins with the source's checksum."""
+    names = [sha for sha in (found.checksum, found.commit) if sha]
+    if source.checksum and not any(sha.startswith(source.checksum) for sha in names):
+        raise BuildFailed(f"expected checksum to match {source.checksum}, got {' or '.join(names)}")
 
 
 def _choose(found: dict[str, str], ref: str, tag: str) -> tuple[str, str, str]:

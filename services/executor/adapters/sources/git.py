@@ -17,11 +17,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from pathlib import Path
 
 from services.executor.adapters.agent_sockets import AgentSockets
+from services.executor.adapters.sources.build_memory import BuildMemory
 from services.executor.adapters.sources.git_cli import GitCli
 from services.executor.core.git_refs import (
     Resolved,
     cache_key,
     check_remote,
+    check_resolved,
     default_branch,
     is_commit,
     pick_ref,
@@ -40,7 +42,7 @@ from shared.llb.ops import FileSecret
 from shared.model import Ref
 from shared.session.ports import SessionLinks
 from shared.session.secrets import get_secret
-from shared.wire.messages import ResolveSource, RunOp, SourceResolved
+from shared.wire.messages import ResolveSource, RunOp, Scope, SourceResolved
 
 
 class GitDriver:
@@ -49,12 +51,13 @@ class GitDriver:
     def __init__(self, *, home: str, store: SnapshotStore, links: SessionLinks, agents: AgentSockets, threads: Pool) -> None:
         self._home, self._store, self._links, self._agents, self._threads = home, store, links, agents, threads
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._seen: BuildMemory[Resolved] = BuildMemory()
 
     async def resolve(self, source: Source, request: ResolveSource, report: Reporter) -> SourceResolved:
         """A commit needs no network; anything else is asked with ls-remote. Raises BuildFailed, InvalidInput, Unsupported."""
         assert isinstance(source, GitSource)
         source = _checked(source)
-        found = await self._resolve(source, request.scope.sessions, report)
+        found = await self._once(source, request.scope, report)
         commit_object, tag_object = "", ""
         if request.return_object:
             found, commit_object, tag_object = await self._objects(source, found, request.scope.sessions, report)
@@ -77,7 +80,7 @@ class GitDriver:
         if known is not None and is_commit(known.git_checksum):
             found = Resolved(ref=known.git_ref, checksum=known.git_checksum, commit=known.git_commit_checksum)
         else:
-            found = await self._resolve(source, sessions, report)
+            found = await self._once(source, request.scope, report)
         key = f"git-snapshot:{cache_key(source, found)}:{source.subdir}"
         async with self._alone(key):
             snapshot = self._store.find(key)
@@ -87,10 +90,18 @@ class GitDriver:
             self._store.hold(request.scope.lease, [snapshot.id])
         return Ref(id=snapshot.id, home=self._home)
 
+    async def _once(self, source: GitSource, scope: Scope, report: Reporter) -> Resolved:
+        """What the ref was when this build first asked."""
+
+        async def ask() -> Resolved:
+            return await self._resolve(dataclasses.replace(source, keep_git_dir=False, checksum=""), scope.sessions, report)
+
+        offline = resolve_offline(source)
+        found = offline or await self._seen.once(scope.lease, f"{source.remote}#{source.ref}", ask)
+        check_resolved(source, found)
+        return dataclasses.replace(found, commit="") if source.keep_git_dir else found
+
     async def _resolve(self, source: GitSource, sessions: Sequence[str], report: Reporter) -> Resolved:
-        found = resolve_offline(source)
-        if found is not None:
-            return found
         async with self._git(source, sessions, report) as git:
             ref = source.ref or await self._default_branch(git, source)
             try:

@@ -15,10 +15,8 @@ from shared.errors import BuildFailed, Unsupported
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 _MAX_OUTPUT = 16 << 20
+_NO_PROGRAM = 127  # the shell's exit status
 
-
-def _usual_umask() -> None:
-    os.umask(0o022)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +46,8 @@ class GitCli:
             words = fewer
 
     async def _once(self, args: list[str]) -> tuple[int, str, str]:
-        command = ["git", "-c", "protocol.file.allow=user"]
+        # The executor's own umask is 0; uvloop can't set another one for a child, so a shell does.
+        command = ["/bin/sh", "-c", 'umask 022; exec "$@"', "sh", "git", "-c", "protocol.file.allow=user"]
         if self.work_tree is not None:
             command += ["--work-tree", str(self.work_tree)]
         if self.git_dir is not None:
@@ -63,17 +62,18 @@ class GitCli:
                 env=self._environment(),
                 cwd=self.work_tree or self.git_dir or "/",
                 start_new_session=True,
-                preexec_fn=_usual_umask,  # uvloop knows no umask=
                 limit=_MAX_OUTPUT,
             )
         except FileNotFoundError:
-            raise Unsupported("git sources need the git program, which is not installed here") from None
+            raise Unsupported("git sources need /bin/sh, which is not installed here") from None
         try:
             out, err = await self._collect(process)
         finally:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
+        if process.returncode == _NO_PROGRAM:
+            raise Unsupported("git sources need the git program, which is not installed here")
         return process.returncode or 0, out, err
 
     async def _collect(self, process: asyncio.subprocess.Process) -> tuple[str, str]:

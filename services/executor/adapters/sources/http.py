@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from services.executor.adapters.layer_compression import decompress_stream
+from services.executor.adapters.sources.build_memory import BuildMemory
 from services.executor.core.http_keys import cache_key, file_name, parse_http_time, url_key
 from services.executor.core.image_keys import source_key
 from services.executor.core.source_ids import HttpSource, Source
@@ -22,7 +24,7 @@ from shared.registry.client import HttpPool
 from shared.session.ports import SessionLinks
 from shared.session.secrets import get_secret
 from shared.session.upload import pull_upload
-from shared.wire.messages import ResolveSource, RunOp, SourceResolved
+from shared.wire.messages import ResolveSource, RunOp, Scope, SourceResolved
 
 SESSION_HOST = "buildkit-session"
 _CHUNK = 1 << 18
@@ -46,6 +48,7 @@ class HttpDriver:
     ) -> None:
         self._pool, self._blobs, self._links, self._store = pool, blobs, links, store
         self._threads, self._remembered, self._home = threads, remembered, home
+        self._seen: BuildMemory[Fetched] = BuildMemory()
 
     async def resolve(self, source: Source, request: ResolveSource, report: Reporter) -> SourceResolved:
         """A pinned checksum needs no network; otherwise the body is downloaded now."""
@@ -53,7 +56,7 @@ class HttpDriver:
         if source.checksum and not request.for_meta:
             fetched = Fetched(digest=source.checksum, filename=file_name(source))
         else:
-            fetched = await self._fetch(source, request.scope.sessions, report)
+            fetched = await self._once(source, request.scope, report)
         key = cache_key(source, fetched.filename, fetched.digest, 0 if source.checksum else fetched.last_modified)
         return SourceResolved(
             keys=(source_key(key),),
@@ -69,7 +72,7 @@ class HttpDriver:
         assert isinstance(source, HttpSource)
         known = request.resolved
         if known is None or not is_digest(known.http_checksum) or await self._blobs.find_missing([Digest(known.http_checksum)]):
-            fetched = await self._fetch(source, request.scope.sessions, report)
+            fetched = await self._once(source, request.scope, report)
         else:
             fetched = Fetched(digest=known.http_checksum, filename=known.http_filename, last_modified=known.http_last_modified)
         snapshot = await self._threads.do(
@@ -91,6 +94,21 @@ class HttpDriver:
                 os.chmod(path, source.perm or 0o600)
                 moment = fetched.last_modified * 1_000_000_000
                 os.utime(path, ns=(moment, moment))
+
+    async def _once(self, source: HttpSource, scope: Scope, report: Reporter) -> Fetched:
+        """What the URL held when this build first asked, as long as we still have it."""
+
+        async def ask() -> Fetched:
+            return await self._fetch(source, scope.sessions, report)
+
+        fetched = await self._seen.once(scope.lease, url_key(source), ask)
+        if await self._blobs.find_missing([Digest(fetched.digest)]):
+            again = await ask()
+            if again.digest != fetched.digest:
+                raise BuildFailed(f"{_redacted(source.url)} changed during the build: {again.digest}, was {fetched.digest}")
+        if source.checksum and fetched.digest != source.checksum:
+            raise BuildFailed(f"digest mismatch for {_redacted(source.url)}: {fetched.digest} (expected: {source.checksum})")
+        return fetched
 
     async def _fetch(self, source: HttpSource, sessions: Sequence[str], report: Reporter) -> Fetched:
         if urlsplit(source.url).hostname == SESSION_HOST:
@@ -117,7 +135,7 @@ class HttpDriver:
             unchanged = await self._unchanged(source, headers, old)
             if unchanged:
                 return old
-        async with self._answer("GET", source, headers) as response:
+        async with self._answer("GET", source, {**headers, "Accept-Encoding": "gzip"}) as response:
             if not 200 <= response.status < 400:
                 raise BuildFailed(f"invalid response status {response.status}")
             digest = await self._blobs.put(self._body(response, source, report))
@@ -136,7 +154,7 @@ class HttpDriver:
         try:
             async with self._answer("HEAD", source, asking) as response:
                 etag = response.headers.get("ETag", "") or (old.etag if response.status == 304 else "")
-                return response.status in (200, 304) and etag == old.etag
+                return response.status in (200, 304) and etag.removeprefix("W/") == old.etag.removeprefix("W/")
         except Unavailable:
             return False
 
@@ -161,10 +179,14 @@ class HttpDriver:
     async def _body(self, response: Any, source: HttpSource, report: Reporter) -> AsyncIterator[bytes]:
         status, total, done = f"downloading {_redacted(source.url)}", response.content_length or 0, 0
         report.status(status, total=total)
+        plain = decompress_stream("gzip" if response.headers.get("Content-Encoding", "") == "gzip" else "")
         async for chunk in response.content.iter_chunked(_CHUNK):
             done += len(chunk)
             report.status(status, current=done, total=total)
-            yield chunk
+            for piece in plain(chunk):
+                yield piece
+        for piece in plain(b""):
+            yield piece
         report.status(status, current=done, total=total, done=True)
 
     async def _authorization(self, source: HttpSource, sessions: Sequence[str]) -> dict[str, str]:
