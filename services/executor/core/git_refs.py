@@ -138,9 +138,9 @@ def pick_ref(source: GitSource, ref: str, output: str) -> Resolved:
         raise BuildFailed(f"repository does not contain ref {ref}, output: {output!r:.500}")
     if not is_commit(sha):
         raise BuildFailed(f"invalid commit sha {sha!r:.80}")
-    found = Resolved(ref=used, checksum=sha, commit=commit)
-    check_resolved(source, found)
-    return dataclasses.replace(found, commit="") if source.keep_git_dir else found
+    resolved = Resolved(ref=used, checksum=sha, commit=commit)
+    check_resolved(source, resolved)
+    return dataclasses.replace(resolved, commit="") if source.keep_git_dir else resolved
 
 
 def check_resolved(source: GitSource, found: Resolved) -> None:

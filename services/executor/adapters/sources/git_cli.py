@@ -18,7 +18,6 @@ _MAX_OUTPUT = 16 << 20
 _NO_PROGRAM = 127  # the shell's exit status
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitCli:
     """How to run git for one remote. `secrets` are configuration entries that must not be seen; `remote` is masked in error texts."""

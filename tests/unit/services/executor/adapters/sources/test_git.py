@@ -2,6 +2,7 @@
 
 import asyncio
 import http.server
+import itertools
 import os
 import subprocess
 import threading
@@ -23,6 +24,7 @@ from shared.session.registry import SessionRegistry
 from shared.wire.messages import ResolveSource, RunOp, Scope, SourceResolved
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.getuid() != 0, reason="needs root")]
+_LEASES = map(str, itertools.count())  # each question is a build of its own
 _AMD64 = Platform(os="linux", architecture="amd64")
 _ENV = {
     **os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b",
@@ -89,13 +91,21 @@ class World:
         git(self.work, "push", "--force", "--tags", str(self.bare), "HEAD")
         git(self.bare, "update-server-info")
 
-    async def resolve(self, source: GitSource, *, return_object: bool = False) -> SourceResolved:
-        request = ResolveSource(vertex=sha256_digest(b"v"), op=b"", platform=_AMD64, scope=Scope(lease="l"), return_object=return_object)
+    async def resolve(self, source: GitSource, *, return_object: bool = False, lease: str = "") -> SourceResolved:
+        request = ResolveSource(
+            vertex=sha256_digest(b"v"), op=b"", platform=_AMD64, scope=Scope(lease=lease or next(_LEASES)), return_object=return_object
+        )
         return await self.driver.resolve(source, request, self.log)
 
-    async def make(self, source: GitSource, resolved: SourceResolved | None = None) -> Ref:
+    async def make(self, source: GitSource, resolved: SourceResolved | None = None, *, lease: str = "") -> Ref:
         request = RunOp(
-            vertex=sha256_digest(b"v"), attempt=1, op=b"", platform=_AMD64, inputs=(), scope=Scope(lease="l"), resolved=resolved
+            vertex=sha256_digest(b"v"),
+            attempt=1,
+            op=b"",
+            platform=_AMD64,
+            inputs=(),
+            scope=Scope(lease=lease or next(_LEASES)),
+            resolved=resolved,
         )
         ref = await self.driver.make(source, request, self.log)
         assert ref is not None
@@ -159,6 +169,18 @@ async def test_a_moved_branch(world: World) -> None:
     assert old.keys != new.keys and (first, second) == (old.pin, new.pin)
     assert world.files(await world.make(source, new)) == {"a.txt": "2"}
     assert world.files(await world.make(source, old)) == {"a.txt": "1"}
+
+
+async def test_within_a_build_nothing_moves(world: World) -> None:
+    """A build that has seen a ref goes on with it, with other options too; another build sees the new one."""
+    first = world.commit(a_txt="1")
+    source = GitSource(remote=world.url, ref="main")
+    await world.resolve(source, lease="b1")
+    second = world.commit(a_txt="2")
+
+    assert first == (await world.resolve(replace(source, keep_git_dir=True), lease="b1")).pin
+    assert world.files(await world.make(source, lease="b1")) == {"a.txt": "1"}
+    assert second == (await world.resolve(source, lease="b2")).pin
 
 
 async def test_commits_and_tags(world: World) -> None:
