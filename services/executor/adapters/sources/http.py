@@ -71,16 +71,28 @@ class HttpDriver:
         """One file in an empty tree."""
         assert isinstance(source, HttpSource)
         known = request.resolved
-        if known is None or not is_digest(known.http_checksum) or await self._blobs.find_missing([Digest(known.http_checksum)]):
-            fetched = await self._once(source, request.scope, report)
-        else:
+        if known is not None and is_digest(known.http_checksum):
             fetched = Fetched(digest=known.http_checksum, filename=known.http_filename, last_modified=known.http_last_modified)
-        snapshot = await self._threads.do(
-            self._store.prepare, None, description=f"http url {_redacted(source.url)}", lease=request.scope.lease
-        )
-        await self._write(snapshot.id, source, fetched)
-        done = await self._threads.do(self._store.commit, snapshot.id)
-        return Ref(id=done.id, home=self._home)
+        else:
+            fetched = await self._once(source, request.scope, report)
+        if self._store.find(_snapshot_key(source, fetched)) is None and await self._blobs.find_missing([Digest(fetched.digest)]):
+            fetched = await self._once(source, request.scope, report)
+        return Ref(id=await self._snapshot(source, fetched, request.scope.lease), home=self._home)
+
+    async def _snapshot(self, source: HttpSource, fetched: Fetched, lease: str) -> str:
+        """The file as a snapshot, held under the lease; found again while it is kept."""
+        key = _snapshot_key(source, fetched)
+        found = self._store.find(key)
+        if found is not None:
+            self._store.hold(lease, [found.id])
+            return found.id
+        made = await self._threads.do(self._store.prepare, None, description=f"http url {_redacted(source.url)}", lease=lease)
+        try:
+            await self._write(made.id, source, fetched)
+            return (await self._threads.do(self._store.commit, made.id, key=key)).id
+        except BaseException:
+            self._store.unclaim(made.id)
+            raise
 
     async def _write(self, id: str, source: HttpSource, fetched: Fetched) -> None:
         async with self._blobs.open(Digest(fetched.digest)) as reader:
@@ -99,10 +111,12 @@ class HttpDriver:
         """What the URL held when this build first asked, as long as we still have it."""
 
         async def ask() -> Fetched:
-            return await self._fetch(source, scope.sessions, report)
+            fetched = await self._fetch(source, scope.sessions, report)
+            await self._snapshot(source, fetched, scope.lease)  # held from now on: neither a prune nor the remote changes it
+            return fetched
 
         fetched = await self._seen.once(scope.lease, url_key(source), ask)
-        if await self._blobs.find_missing([Digest(fetched.digest)]):
+        if self._store.find(_snapshot_key(source, fetched)) is None:
             again = await ask()
             if again.digest != fetched.digest:
                 raise BuildFailed(f"{_redacted(source.url)} changed during the build: {again.digest}, was {fetched.digest}")
@@ -202,6 +216,10 @@ class HttpDriver:
                 continue
             return {"Authorization": form.format(value.decode().strip())}
         return {}
+
+
+def _snapshot_key(source: HttpSource, fetched: Fetched) -> str:
+    return f"http:{url_key(source)}:{fetched.digest}:{fetched.last_modified}:{fetched.filename}"
 
 
 def _redacted(url: str) -> str:
