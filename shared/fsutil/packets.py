@@ -15,6 +15,7 @@ from shared.fsutil import mode as modes
 
 _PREFIX: Final = struct.Struct(">BL")
 _NO_XATTRS: Final[Mapping[str, bytes]] = {}
+_SHIFTS: Final = range(7, 64, 7)
 _MASK64: Final = (1 << 64) - 1
 
 
@@ -146,19 +147,21 @@ def error_packet(text: str) -> bytes:
 
 def read_varint(data: bytes, pos: int) -> tuple[int, int]:
     """Value and the position after it. Raises Malformed."""
-    value = shift = 0
     try:
-        while True:
+        value = data[pos]
+        pos += 1
+        if value < 0x80:
+            return value, pos
+        value &= 0x7F
+        for shift in _SHIFTS:
             byte = data[pos]
             pos += 1
-            value |= (byte & 0x7F) << shift
             if byte < 0x80:
-                return value, pos
-            shift += 7
-            if shift > 63:
-                raise Malformed("varint is too long")
+                return value | byte << shift, pos
+            value |= (byte & 0x7F) << shift
     except IndexError:
         raise Malformed("message ends within a varint") from None
+    raise Malformed("varint is too long")
 
 
 def _skip(data: bytes, pos: int, wire_type: int) -> int:
@@ -201,18 +204,23 @@ def decode_stat(data: bytes, pos: int, end: int) -> Stat:
                 _xattr(data[pos:stop], xattrs)
             pos = stop
         elif tag & 7 == 0 and tag < 0x50:
-            value, pos = read_varint(data, pos)
+            # one and two bytes, which most numbers have, without a call
+            if pos + 1 < end and data[pos] >= 0x80 > data[pos + 1]:
+                value = data[pos] & 0x7F | data[pos + 1] << 7
+                pos += 2
+            else:
+                value, pos = read_varint(data, pos)
             match tag:
                 case 0x10:
                     mode = value & 0xFFFF_FFFF
+                case 0x30:
+                    mtime = _signed(value)
+                case 0x28:
+                    size = _signed(value)
                 case 0x18:
                     uid = value & 0xFFFF_FFFF
                 case 0x20:
                     gid = value & 0xFFFF_FFFF
-                case 0x28:
-                    size = _signed(value)
-                case 0x30:
-                    mtime = _signed(value)
                 case 0x40:
                     major = _signed(value)
                 case 0x48:

@@ -79,9 +79,10 @@ async def receive_local(
     After an error the destination is neither old nor new.
     """
     loop = asyncio.get_running_loop()
-    existing = await loop.run_in_executor(threads, scan, destination)
-    receiver = Receiver(existing, differ=differ, metadata_only=metadata_only, rewrite=rewrite)
     async with links.open(session_id, METHOD, metadata=request.metadata()) as stream:
+        # the client walks its side meanwhile
+        existing = await loop.run_in_executor(threads, scan, destination)
+        receiver = Receiver(existing, differ=differ, metadata_only=metadata_only, rewrite=rewrite)
         await receive_tree(stream, receiver, destination, threads=threads, on_progress=on_progress)
     if metadata_only is not None:
         await loop.run_in_executor(threads, _write_metadata, destination, bytes(receiver.metadata))
