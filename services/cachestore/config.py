@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachestoreConfig:
-    """`index`: where keys are kept: `sqlite:///file`, `nats-kv://bucket` (on the mesh's bus), `memory://`; "" = sqlite in the state folder
-    when alone, else `nats-kv://cache-keys`. `gc`: collect garbage by the executors' policies 1 s after each build, at most once
-    in `gc_interval` seconds. `presume_alive`: seconds after the start during which executors that are not registered yet are
-    taken for alive.
+    """`index`: where keys are kept: `sqlite:///file`, `nats-kv://bucket` (on the mesh's bus, with a copy in the state folder),
+    `memory://`; "" = sqlite in the state folder when alone, else `nats-kv://cache-keys`. `gc`: collect garbage by the executors'
+    policies 1 s after each build, at most once in `gc_interval` seconds. `presume_alive`: seconds after the start during which
+    executors that are not registered yet are taken for alive.
     """
 
     index: str = ""

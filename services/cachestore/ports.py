@@ -19,6 +19,10 @@ class KeyStore(Protocol):
         """Returns when it is durable. Idempotent: adding what is there and removing what is not changes nothing."""
         ...
 
+    async def intact(self) -> bool:
+        """False when the store was emptied behind our back (a lost JetStream folder): then the caller writes everything again."""
+        ...
+
     async def close(self) -> None: ...
 
 

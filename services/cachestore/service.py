@@ -8,6 +8,9 @@ from services.cachestore.adapters.blob_garbage import BlobGarbage
 from services.cachestore.adapters.executors import TTL, BusHolders
 from services.cachestore.adapters.housekeeping import Housekeeping
 from services.cachestore.adapters.keys_memory import MemoryKeyStore
+from services.cachestore.adapters.keys_mirrored import MirroredKeyStore
+from services.cachestore.adapters.keys_nats_kv import KvKeyStore
+from services.cachestore.adapters.keys_sqlite import SqliteKeyStore
 from services.cachestore.adapters.questions import Questions
 from services.cachestore.config import CachestoreConfig
 from services.cachestore.core.blob_sweep import BlobSweep
@@ -25,6 +28,7 @@ from shared.wire.messages import CacheDrop, CacheLink, CacheQuery, CacheRecordsO
 
 GC_DELAY = 1.0  # seconds after a start or a build
 RETRY = 1.0
+GUARD = 20.0  # seconds between two looks whether the store still has what was written
 LEASE_SECONDS = 60.0  # without renewal (docs/bus.md)
 
 
@@ -34,13 +38,10 @@ def open_key_store(config: CachestoreConfig, mesh: Mesh) -> KeyStore:
     parts = urlsplit(url)
     match parts.scheme:
         case "sqlite":
-            from services.cachestore.adapters.keys_sqlite import SqliteKeyStore
-
             return SqliteKeyStore(Path(parts.path) if parts.path else mesh.state / "cachestore" / "keys.db")
         case "nats-kv":
-            from services.cachestore.adapters.keys_nats_kv import KvKeyStore
-
-            return KvKeyStore(mesh.bus, parts.netloc or "cache-keys")
+            bucket = KvKeyStore(mesh.bus, parts.netloc or "cache-keys")
+            return MirroredKeyStore(SqliteKeyStore(mesh.state / "cachestore" / "keys.db"), bucket)
         case "memory":
             return MemoryKeyStore()
     raise InvalidInput(f"index {url!r}: known are sqlite:, nats-kv:// and memory://")
@@ -102,6 +103,7 @@ class Cachestore:
                 tasks.create_task(self._holders.follow(), name="executors"),
                 tasks.create_task(self._write_behind(), name="cache index"),
                 tasks.create_task(self._hear_leases(), name="leases"),
+                tasks.create_task(self._guard(), name="index guard"),
             ]
             if self._config.gc:
                 behind.append(tasks.create_task(self._collect(), name="gc"))
@@ -131,6 +133,19 @@ class Cachestore:
             self._dirty.set()
             self._mesh.log.error("the cache index could not be written", error=str(error), rows=len(added) + len(removed))
             await asyncio.sleep(RETRY)
+
+    async def _guard(self) -> None:
+        """A bucket that was lost with the bus's folder is filled again from memory."""
+        while True:
+            await asyncio.sleep(GUARD)
+            try:
+                if not await self._store.intact():
+                    rows = self._graph.rows()
+                    self._mesh.log.warning("the cache index was lost by its store; written again", rows=len(rows))
+                    self._graph.return_changes(rows, [])
+                    self._dirty.set()
+            except BuildmeshError as error:
+                self._mesh.log.warning("the cache index can't be looked at", error=str(error))
 
     async def _hear_leases(self) -> None:
         """A released lease means that a build has ended: time to collect."""

@@ -78,7 +78,7 @@ class NatsBus:
         """The server may be another one, with empty streams: whoever follows something begins anew where it was."""
         await self._make_streams()
         for bucket in self._buckets.values():
-            bucket.restart()
+            await self._again(bucket.restart)
         for follower in list(self._followers):
             await self._again(follower.reopen)
 

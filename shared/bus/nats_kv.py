@@ -23,6 +23,7 @@ class NatsKeyValue:
         self._js, self._name, self._ttl = jetstream, name, ttl
         self._kv: Any = None
         self._era = 0
+        self._mine: dict[str, tuple[bytes, float]] = {}  # written here, with their ends; only where there is a TTL
 
     async def open(self) -> None:
         """Find the bucket or make it."""
@@ -32,8 +33,7 @@ class NatsKeyValue:
         try:
             self._kv = await self._js.key_value(self._name)
         except NotFoundError:
-            storage = api.StorageType.MEMORY if self._ttl else api.StorageType.FILE
-            config = api.KeyValueConfig(bucket=self._name, history=1, ttl=self._ttl or None, storage=storage)
+            config = api.KeyValueConfig(bucket=self._name, history=1, ttl=self._ttl or None)
             try:
                 self._kv = await self._js.create_key_value(config)
             except BadRequestError:  # made by another process just now
@@ -42,32 +42,33 @@ class NatsKeyValue:
     async def _do(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Once more after making a bucket that is gone; errors of the library become ours."""
         from nats.errors import Error, NoRespondersError
-        from nats.js.errors import BucketNotFoundError, NoStreamResponseError
+        from nats.js.errors import NoStreamResponseError, NotFoundError
 
         try:
             try:
                 return await heeding(operation())
-            except (NoStreamResponseError, BucketNotFoundError, NoRespondersError):
+            except (NoStreamResponseError, NotFoundError, NoRespondersError):
                 await heeding(self.open())
                 return await heeding(operation())
         except (Error, OSError, TimeoutError) as error:
             raise Unavailable(f"bucket {self._name}: {type(error).__name__}: {error}") from error
 
     async def get(self, key: str) -> Entry | None:
-        from nats.js.errors import KeyNotFoundError, NotFoundError
+        from nats.js.errors import KeyNotFoundError
 
         async def read() -> Entry | None:
             try:
                 return _entry(await self._kv.get(key))
             except KeyNotFoundError:
                 return None
-            except NotFoundError:
-                return None
 
         return await self._do(read)
 
     async def put(self, key: str, value: bytes) -> int:
-        return int(await self._do(lambda: self._kv.put(key, value)))
+        revision = int(await self._do(lambda: self._kv.put(key, value)))
+        if self._ttl:
+            self._mine[key] = (value, asyncio.get_running_loop().time() + self._ttl)
+        return revision
 
     async def create(self, key: str, value: bytes) -> int | None:
         return await self._compared(lambda: self._kv.create(key, value))
@@ -87,6 +88,7 @@ class NatsKeyValue:
         return await self._do(attempt)
 
     async def delete(self, key: str) -> None:
+        self._mine.pop(key, None)
         await self._do(lambda: self._kv.purge(key))
 
     async def entries(self, prefix: str = "") -> list[Entry]:
@@ -103,9 +105,14 @@ class NatsKeyValue:
 
         return await self._do(read)
 
-    def restart(self) -> None:
-        """The connection was lost: watches look at everything again."""
+    async def restart(self) -> None:
+        """The connection was lost: watches look at everything again, and what this process announced stands again at once."""
+        await self.open()
         self._era += 1
+        now = asyncio.get_running_loop().time()
+        self._mine = {key: (value, until) for key, (value, until) in self._mine.items() if until > now}
+        for key, (value, _) in self._mine.items():
+            await self.create(key, value)
 
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Change]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.cachestore.adapters.keys_memory import MemoryKeyStore
+from services.cachestore.adapters.keys_mirrored import MirroredKeyStore
 from services.cachestore.adapters.keys_nats_kv import KvKeyStore
 from services.cachestore.adapters.keys_sqlite import SqliteKeyStore
 from services.cachestore.core.key_graph import Link, LinkRow, ResultRow, Row
@@ -28,7 +29,7 @@ ROWS: list[Row] = [
 Open = Callable[[], Awaitable[KeyStore]]
 
 
-@pytest.fixture(params=["memory", "sqlite", "memory bus", "nats"])
+@pytest.fixture(params=["memory", "sqlite", "memory bus", "nats", "mirrored"])
 async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
     """Opens the same store again and again."""
     name = f"keys-{os.urandom(6).hex()}"
@@ -41,6 +42,8 @@ async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
                 return memory
             case "sqlite":
                 return SqliteKeyStore(tmp_path / "deep" / "keys.db")
+            case "mirrored":
+                return MirroredKeyStore(SqliteKeyStore(tmp_path / "m.db"), KvKeyStore(bus, name))
         return KvKeyStore(bus, name)
 
     yield open_one
@@ -128,6 +131,34 @@ async def test_a_damaged_file_is_begun_anew(tmp_path: Path) -> None:
     third = SqliteKeyStore(path)
     assert len(await third.load()) == len(ROWS)
     await third.close()
+
+
+async def test_a_bucket_that_was_emptied_is_noticed_once() -> None:
+    bus = MemoryBus()
+    store = KvKeyStore(bus, "keys")
+    await store.load()
+    await store.write(ROWS, [])
+    assert await store.intact()
+
+    bucket = await bus.bucket("keys")
+    for entry in await bucket.entries():
+        await bucket.delete(entry.key)
+
+    assert [await store.intact(), await store.intact()] == [False, True]
+
+
+async def test_what_one_mirror_has_lost_the_other_gives_back(tmp_path: Path) -> None:
+    file, memory = SqliteKeyStore(tmp_path / "m.db"), MemoryKeyStore()
+    mirrored = MirroredKeyStore(file, memory)
+    await mirrored.load()
+    await mirrored.write(ROWS, [])
+    await mirrored.close()
+
+    emptied = MemoryKeyStore()
+    again = MirroredKeyStore(SqliteKeyStore(tmp_path / "m.db"), emptied)
+    assert len(await again.load()) == len(ROWS)
+    assert len(await emptied.load()) == len(ROWS)
+    await again.close()
 
 
 def damage_file(path: Path) -> None:

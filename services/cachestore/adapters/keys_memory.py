@@ -21,6 +21,9 @@ class MemoryKeyStore:
         for row in added:
             self._rows[row_key(row)] = encode_row(row)
 
+    async def intact(self) -> bool:
+        return True
+
     async def close(self) -> None:
         return None
 

@@ -8,6 +8,7 @@ from services.cachestore.core.key_graph import Row
 from shared.bus.ports import Buckets, KeyValue
 
 AT_ONCE = 64  # writes under way
+MARK = "mark"  # a key that is no row; when it is gone so are the rows
 
 
 class KvKeyStore:
@@ -19,6 +20,7 @@ class KvKeyStore:
 
     async def load(self) -> list[Row]:
         self._bucket = await self._buckets.bucket(self._name)
+        await self._bucket.put(MARK, b"")
         entries = await self._bucket.entries()
         return [row for row in (decode_row(entry.value) for entry in entries) if row is not None]
 
@@ -27,6 +29,13 @@ class KvKeyStore:
         bucket = self._bucket
         await _at_once(bucket.delete(row_key(row)) for row in removed)
         await _at_once(bucket.put(row_key(row), encode_row(row)) for row in added)
+
+    async def intact(self) -> bool:
+        assert self._bucket is not None, "load comes first"
+        if await self._bucket.get(MARK) is not None:
+            return True
+        await self._bucket.put(MARK, b"")
+        return False
 
     async def close(self) -> None:
         return None

@@ -56,6 +56,9 @@ class SqliteKeyStore:
                 self._database.execute("ROLLBACK")
             raise Unavailable(f"cache index {self._path}: {error}") from error
 
+    async def intact(self) -> bool:
+        return True
+
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)

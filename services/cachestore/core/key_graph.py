@@ -222,6 +222,15 @@ class KeyGraph:
         for key in list(self._nodes):
             self._drop_if_empty(key)
 
+    def rows(self) -> list[Row]:
+        """Everything that is persisted."""
+        rows: list[Row] = []
+        for key, node in self._nodes.items():
+            rows += [ResultRow(key, id, created, self._refs[id]) for id, created in node.results.items()]
+            if not key.startswith(RANDOM):
+                rows += [LinkRow(key, link, target) for link, targets in node.links.items() for target in targets]
+        return rows
+
     def take_changes(self) -> tuple[list[Row], list[Row]]:
         """(added, removed) since the last time."""
         added, removed = list(self._added), list(self._removed)

@@ -251,6 +251,7 @@ def test_what_is_written_behind_is_the_graph(script: list[Step]) -> None:
             rows.pop(row, None)
         rows.update(dict.fromkeys(added))
 
+    assert set(graph.rows()) == set(rows)
     again = KeyGraph()
     again.restore(rows)
 
