@@ -26,6 +26,7 @@ DEDUPE_SECONDS = 120.0
 ACK_WAIT = 10.0  # seconds without a sign of life until work goes to somebody else; servers keep theirs each second
 CONNECT_SECONDS = 2.0
 OPERATION_SECONDS = 10.0
+RESTARTS = 40  # tries after a lost connection
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -76,8 +77,16 @@ class NatsBus:
 
     async def _reconnected(self) -> None:
         """The server may be another one, with empty streams: whoever follows something begins anew where it was."""
-        await self._make_streams()
-        for bucket in self._buckets.values():
+        for _ in range(RESTARTS):
+            try:
+                await self._restart()
+                return
+            except Unavailable:  # JetStream needs a moment after its server is up
+                await asyncio.sleep(0.25)
+
+    async def _restart(self) -> None:
+        await self._again(self._make_streams)
+        for bucket in list(self._buckets.values()):
             await self._again(bucket.restart)
         for follower in list(self._followers):
             await self._again(follower.reopen)

@@ -111,7 +111,7 @@ class NatsKeyValue:
         self._era += 1
         now = asyncio.get_running_loop().time()
         self._mine = {key: (value, until) for key, (value, until) in self._mine.items() if until > now}
-        for key, (value, _) in self._mine.items():
+        for key, (value, _) in list(self._mine.items()):
             await self.create(key, value)
 
     @asynccontextmanager
