@@ -44,5 +44,5 @@ python:
 	@tests/tools/venv dev >/dev/null
 
 tools: python
-	@tests/tools/debian run test
+	@tests/tools/debian run test docker
 	@tests/tools/install buildctl dockerfile-frontend buildx minio jaeger >/dev/null

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit import images
+from tests.kit.parts.dockerd import Docker, docker_engine
 from tests.kit.parts.jaeger import Jaeger, jaeger_server
 from tests.kit.parts.minio import S3, s3_server
 from tests.kit.parts.nats import Nats, nats_server
@@ -86,3 +87,10 @@ def busybox(registry: Registry) -> str:
 def debian(registry: Registry) -> str:
     """localhost:port/debian:latest in the test registry: a small Debian with gcc and make."""
     return images.push("debian", registry.host)
+
+
+@pytest.fixture(scope="session")
+def docker(parts_folder: Path) -> Iterator[Docker]:
+    """A Docker Engine of its own."""
+    with docker_engine(parts_folder / "docker") as engine:
+        yield engine

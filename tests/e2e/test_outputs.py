@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import Mesh
 from tests.kit import judge
 from tests.kit.clients import Buildctl, ClientFailed
+from tests.kit.parts.dockerd import Docker
 from tests.kit.parts.registry import Registry
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -73,6 +75,16 @@ def test_archive_is_an_image(kind: str, archive: str, buildctl: Buildctl, folder
 
     is_right(bundle / "rootfs")
     assert judge.run_bundle(bundle) == "a\n"
+
+
+def test_docker_loads_and_runs_it(buildctl: Buildctl, folder: Path, tmp_path: Path, docker: Docker, mesh: Mesh) -> None:
+    """A real Docker Engine takes the docker archive and runs the image."""
+    file, name = tmp_path / "image.tar", f"example.org/loaded-{mesh.way}:one"
+
+    buildctl.build(folder, "--output", f"type=docker,name={name},dest={file}")
+
+    assert name in docker.call("load", "--input", str(file))
+    assert docker.call("run", "--rm", "--network=none", name) == "a\n"
 
 
 def test_oci_layout_in_a_folder(buildctl: Buildctl, folder: Path, tmp_path: Path) -> None:
