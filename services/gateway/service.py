@@ -57,25 +57,7 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
         sessions = Sessions(
             gateway=mesh.instance, relay=config.relay_address, registry=registry, buckets=mesh.bus, codec=codec, log=mesh.log
         )
-        control = Control(
-            builds=builds,
-            history=history,
-            fleet=fleet,
-            calls=mesh.calls,
-            clock=mesh.clock,
-            entitlements=config.entitlements,
-            version=config.version,
-            revision=REVISION,
-        )
-        routes: dict[str, Handler] = {
-            **control.routes(),
-            CONTROL + "Session": sessions.session,
-            **Bridge(builds=builds, fleet=fleet).routes(),
-            **Content(mesh.blobs).routes(),
-            **Traces(mesh.tracer).routes(),
-            **Health(mesh.readiness.draining).routes(),
-        }
-        server = Server({**routes, **reflection_routes(_services(routes))}, interceptors=[_tracing(mesh)])
+        server = _front_door(config, mesh, builds, history, fleet, sessions)
         heard = asyncio.Event()
         background = [
             tasks.create_task(history.run(heard.set), name="history"),
@@ -93,6 +75,29 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
         for task in background:
             task.cancel()
         recordings.close()
+
+
+def _front_door(config: GatewayConfig, mesh: Mesh, builds: Builds, history: History, fleet: Fleet, sessions: Sessions) -> Server:
+    """Everything that clients may call."""
+    control = Control(
+        builds=builds,
+        history=history,
+        fleet=fleet,
+        calls=mesh.calls,
+        clock=mesh.clock,
+        entitlements=config.entitlements,
+        version=config.version,
+        revision=REVISION,
+    )
+    routes: dict[str, Handler] = {
+        **control.routes(),
+        CONTROL + "Session": sessions.session,
+        **Bridge(builds=builds, fleet=fleet).routes(),
+        **Content(mesh.blobs).routes(),
+        **Traces(mesh.tracer).routes(),
+        **Health(mesh.readiness.draining).routes(),
+    }
+    return Server({**routes, **reflection_routes(_services(routes))}, interceptors=[_tracing(mesh)])
 
 
 def _registry(mesh: Mesh) -> SessionRegistry:

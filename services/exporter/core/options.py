@@ -3,7 +3,7 @@
 Unknown attributes are no error: for image, oci and docker they join the result's metadata, for local and tar they are ignored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -113,21 +113,38 @@ _BOOLS = {
 _TEXTS = {"name": "name", "dangling-name-prefix": "dangling_prefix"}
 
 
+_COMMON = (epochs.ATTRIBUTE, "compression", "compression-level", "force-compression")
+
+
+def _field(kind: Kind, key: str) -> tuple[str, Callable[[str, str], object] | None]:
+    """Which field an attribute sets, and how its value is read; (…, None) for what this exporter doesn't know."""
+    if key in _BOOLS:
+        return _BOOLS[key], parse_bool
+    if key == "name" or (kind is Kind.IMAGE and key in _TEXTS):
+        return _TEXTS[key], _as_text
+    if kind is Kind.IMAGE and key in _FLAGS:
+        return _FLAGS[key], parse_flag
+    if kind is not Kind.IMAGE and key == "tar":
+        return "tar", parse_flag
+    return "", None
+
+
+def _as_text(key: str, value: str) -> str:
+    return value
+
+
 def _parse_image(kind: Kind, attrs: Mapping[str, str]) -> Options:
     annotations, rest = split_annotations(attrs.items())
     values: dict[str, object] = {"inline_attestations": kind is Kind.IMAGE}
     extra: dict[str, str] = {}
     for key, value in rest.items():
-        if key in _BOOLS:
-            values[_BOOLS[key]] = parse_bool(key, value)
-        elif key in _TEXTS and (key == "name" or kind is Kind.IMAGE):
-            values[_TEXTS[key]] = value
-        elif key in _FLAGS and kind is Kind.IMAGE:
-            values[_FLAGS[key]] = parse_flag(key, value)
-        elif key == "tar" and kind is not Kind.IMAGE:
-            values["tar"] = parse_flag(key, value)
-        elif key not in (epochs.ATTRIBUTE, "compression", "compression-level", "force-compression"):
+        if key in _COMMON:
+            continue
+        field_name, parse = _field(kind, key)
+        if parse is None:
             extra[key] = value
+        else:
+            values[field_name] = parse(key, value)
     compression, level, force = parse_compression(rest)
     options = Options(
         kind=kind,
