@@ -7,7 +7,7 @@ from services.frontend.core.dockerfile.linter import LintWarning
 from services.frontend.core.requests import ReadFile, ResolveSource, Solve, SourceFacts, Tree
 from services.frontend.core.to_llb.setting import source_ranges
 from shared.bus.calls import Calls
-from shared.errors import BuildmeshError, CallLost, Canceled, NotFound
+from shared.errors import BuildmeshError, CallLost, Canceled, NotFound, UserError
 from shared.llb import Definition, decode_definition, decode_source_op, encode_definition, encode_source_op
 from shared.model import SourceInfo, parse_digest
 from shared.wire.messages import (
@@ -71,7 +71,7 @@ class BridgeBuild:
         )
 
     def inputs(self) -> Mapping[str, Definition]:
-        return {name: decode_definition(data) for name, data in self._inputs.items()}
+        return {name: _input_definition(data) for name, data in self._inputs.items()}
 
     async def warn(self, entrypoint: Entrypoint, warning: LintWarning) -> None:
         """A warning that can't be shown is lost, but for a build that is gone."""
@@ -91,3 +91,11 @@ class BridgeBuild:
             raise
         except BuildmeshError:
             return
+
+
+def _input_definition(data: bytes) -> Definition:
+    """Every definition a client marshals says something about its ops; BuildKit takes one that doesn't for none at all."""
+    definition = decode_definition(data)
+    if not definition.metadata:
+        raise UserError("invalid nil input definition to definition op")
+    return definition

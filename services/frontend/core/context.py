@@ -127,7 +127,10 @@ class Contexts:
         location.dockerfile = location.context
 
     def _from_inputs(self, location: Location) -> Asking[None]:
-        inputs = yield from self.inputs()
+        try:
+            inputs = yield from self.inputs()
+        except DockerfileError as error:
+            raise error.prefixed("failed to get frontend inputs") from None
         if not location.local_dockerfile and location.dockerfile_name in inputs:
             location.dockerfile = definition_state(inputs[location.dockerfile_name])
         if CONTEXT in inputs:

@@ -5,6 +5,7 @@ Behaviour: BuildKit control/control.go (Solve), solver/llbsolver/compat, fronten
 
 import csv
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -22,6 +23,7 @@ SLSA_VERSIONS = ("v0.2", "v1")
 
 _EPOCH_ARG = "build-arg:SOURCE_DATE_EPOCH"
 _EPOCH_ATTR = "source-date-epoch"
+_EPOCH_VALUE = re.compile(r"([+-]?[0-9]{1,18})?")
 _ATTEST_PREFIXES = ("attest:", "build-arg:BUILDKIT_ATTEST_")
 
 
@@ -136,9 +138,11 @@ def check_entitlements(wanted: Sequence[str], *, allowed: Collection[str]) -> No
 
 
 def _with_epoch(exporter: Part, frontend_attrs: Mapping[str, str]) -> Part:
-    if _EPOCH_ARG not in frontend_attrs or _EPOCH_ATTR in exporter.attrs:
+    """A value that is no number ("context") is for the frontend alone, which answers with the time it stands for."""
+    epoch = frontend_attrs.get(_EPOCH_ARG)
+    if epoch is None or not _EPOCH_VALUE.fullmatch(epoch) or _EPOCH_ATTR in exporter.attrs:
         return exporter
-    return Part(type=exporter.type, attrs={**exporter.attrs, _EPOCH_ATTR: frontend_attrs[_EPOCH_ARG]})
+    return Part(type=exporter.type, attrs={**exporter.attrs, _EPOCH_ATTR: epoch})
 
 
 def distinct_cache_exports(exports: Sequence[Part]) -> tuple[Part, ...]:

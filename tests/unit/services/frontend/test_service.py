@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -142,6 +142,12 @@ async def test_a_missing_dockerfile_keeps_the_class_of_its_cause() -> None:
 
     assert isinstance(error, NotFound)
     assert error.message == "failed to read dockerfile: open Dockerfile: no such file or directory"
+
+
+async def test_inputs_without_a_definition_are_refused() -> None:
+    error = await failed(PlayedBridge({}), replace(request(), inputs={"context": b"", "dockerfile": b""}))
+
+    assert error.message == "failed to get frontend inputs: invalid nil input definition to definition op"
 
 
 async def test_lint_warnings_go_to_the_vertex_that_loaded_the_dockerfile() -> None:

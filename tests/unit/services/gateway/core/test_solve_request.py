@@ -38,6 +38,12 @@ def test_source_date_epoch_reaches_exporters_that_have_none() -> None:
     assert [e.attrs["source-date-epoch"] for e in request.exporters] == ["1", "5"]
 
 
+def test_a_source_date_epoch_that_is_no_number_is_for_the_frontend_alone() -> None:
+    request = accept(frontend_attrs={"build-arg:SOURCE_DATE_EPOCH": "context"}, exporters=(Part(type="image"),))
+
+    assert "source-date-epoch" not in request.exporters[0].attrs
+
+
 @pytest.mark.parametrize(("given", "used"), [(0, 30), (10, 10), (20, 20), (30, 30)])
 def test_compatibility_version(given: int, used: int) -> None:
     """Zero means the current one."""
