@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -107,8 +108,14 @@ def run(options: argparse.Namespace, folder: Path) -> list[report.Row]:
     return rows
 
 
+def ended(number: int, _frame: object) -> None:
+    """SIGTERM unwinds like an error, so that the servers end as well."""
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     options = arguments()
+    signal.signal(signal.SIGTERM, ended)
     cache = Path(os.environ.get("BUILDMESH_CACHE") or Path.home() / ".cache/buildmesh")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="bench-", ignore_cleanup_errors=True) as folder:
