@@ -4,6 +4,7 @@ from services.frontend.core.context import Entrypoint
 from services.frontend.core.failure import DockerfileError
 from services.frontend.core.to_llb.setting import source_ranges
 from shared.errors import BuildFailed, BuildmeshError, Detail, source_detail
+from shared.llb import decode_definition, definition_json
 from shared.model import SourceInfo
 
 
@@ -24,4 +25,5 @@ def _source_details(error: DockerfileError, entrypoint: Entrypoint | None) -> li
         return []
     source = entrypoint.source_map
     info = SourceInfo(filename=source.filename, data=source.data, language=source.language, definition=source.definition)
-    return [source_detail(info, source_ranges(location)) for location in error.locations]
+    loaded_by = definition_json(decode_definition(source.definition)) if source.definition else None
+    return [source_detail(info, source_ranges(location), loaded_by) for location in error.locations]

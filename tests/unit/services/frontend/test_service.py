@@ -135,6 +135,7 @@ async def test_an_error_brings_the_place_in_the_dockerfile() -> None:
     detail = error.detail("errdefs.Source+json")
     assert detail is not None
     assert detail.json()["ranges"] == [{"start": {"line": 2, "character": 0}, "end": {"line": 2, "character": 0}}]
+    assert len(detail.json()["info"]["definition"]["def"]) == 2, "the op that loaded the Dockerfile and the pointer to it"
 
 
 async def test_a_missing_dockerfile_keeps_the_class_of_its_cause() -> None:
