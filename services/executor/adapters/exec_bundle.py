@@ -104,11 +104,12 @@ class Bundles:
         _write_config(bundle.path, bundle.spec)
 
     def take_down(self, bundle: Bundle) -> None:
-        """Remove mount stubs, unmount, delete the bundle. The children stay."""
+        """Remove mount stubs, unmount, delete the bundle. The children stay. Idempotent."""
+        stubs, bundle.stubs = bundle.stubs, None
         try:
-            if bundle.stubs is not None:
+            if stubs is not None:
                 with Rooted(bundle.root) as root:
-                    remove_stubs(root, bundle.stubs)
+                    remove_stubs(root, stubs)
         finally:
             bundle.stack.close()
 

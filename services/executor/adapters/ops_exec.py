@@ -164,16 +164,21 @@ class ExecRunner:
 
     # --- after (in a pool thread) ---------------------------------------------------------------------------------------------
 
+    def _take_down(self, bundle: Bundle) -> None:
+        if bundle.spec:
+            self._parts.runc.sweep(bundle.path.name, bundle.spec["linux"]["cgroupsPath"])
+        self._parts.bundles.take_down(bundle)
+
     def _abandon(self, bundle: Bundle) -> None:
         try:
-            self._parts.bundles.take_down(bundle)
+            self._take_down(bundle)
         finally:
             for id in bundle.children.values():
                 self._parts.store.unclaim(id)
 
     def _commit(self, bundle: Bundle, plan: MountPlan, given: Given) -> tuple[str | None, ...]:
         try:
-            self._parts.bundles.take_down(bundle)
+            self._take_down(bundle)
         except BaseException:
             self._abandon(bundle)
             raise
@@ -193,7 +198,7 @@ class ExecRunner:
 
     def _keep_for_debugging(self, bundle: Bundle, op: ExecOp, given: Given, failure: BuildmeshError) -> None:
         """Clients can open a container over what a failed step left: commit it, and say which snapshots these are."""
-        self._parts.bundles.take_down(bundle)
+        self._take_down(bundle)
         inputs = [given.inputs[m.input] if 0 <= m.input < len(given.inputs) else None for m in op.mounts]
         left = {index: self._parts.store.commit(id).id for index, id in bundle.children.items()}
         mounts = [left.get(index, inputs[index]) for index in range(len(op.mounts))]

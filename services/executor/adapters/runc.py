@@ -13,6 +13,8 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +29,7 @@ __all__ = ["Exit", "Runc", "find_runtime", "runtime_error"]
 
 _log = logging.getLogger(__name__)
 _KILL_AGAIN = 0.05
+_DELETE_SECONDS = 30.0
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -58,8 +61,7 @@ class Runc:
         """End and forget containers that an earlier process left; returns how many. Call before mounts are cleared. Blocking."""
         left = [entry.name for entry in self._root.iterdir() if entry.is_dir()]
         for id in left:
-            pid = os.posix_spawnp(self._binary, [self._binary, "--root", str(self._root), "delete", "--force", id], os.environ)
-            os.waitpid(pid, 0)
+            self._delete(id)
             shutil.rmtree(self._root / id, ignore_errors=True)
         return len(left)
 
@@ -72,7 +74,7 @@ class Runc:
         *,
         stdin: int = DEVNULL,
     ) -> Exit:
-        """Run the bundle to its end. Cancelling kills the container and waits until it is gone.
+        """Run the bundle to its end; `sweep` has to be called afterwards. Cancelling kills the container and waits until it is gone.
 
         Errors: Unavailable when the runtime can't be started.
         """
@@ -82,13 +84,9 @@ class Runc:
             child = spawn([self._binary, *arguments], stdin=stdin, output={n: partial(log, n) for n in (1, 2)})
         except OSError as error:
             raise Unavailable(f"can't start {self._binary}: {error.strerror}") from error
-        try:
-            code = await self._follow(id, child)
-        finally:
-            cgroups = _cgroup_dirs(spec["linux"]["cgroupsPath"])
-            killed = any(_memory_kills(path) for path in cgroups)
-            await self._sweep(id, cgroups, spec["linux"]["cgroupsPath"])
-        return Exit(code=code if code >= 0 else 128 - code, out_of_memory=killed and code != 0)
+        code = await self._follow(id, child)
+        killed = code != 0 and any(_memory_kills(path) for path in _cgroup_dirs(spec["linux"]["cgroupsPath"]))
+        return Exit(code=code if code >= 0 else 128 - code, out_of_memory=killed)
 
     async def _follow(self, id: str, child: Child) -> int:
         try:
@@ -123,28 +121,31 @@ class Runc:
         except (OSError, ValueError):
             return 0
 
-    async def _sweep(self, id: str, cgroups: list[Path], cgroups_path: str) -> None:
-        if ".slice" in cgroups_path and cgroups_path.split("/")[-1].count(":") >= 2:
-            await self._delete(id)  # systemd owns that cgroup
+    def sweep(self, id: str, cgroups_path: str) -> None:
+        """Remove what `--keep` kept: cgroups and state. Blocking, idempotent; in a pool thread, since the kernel takes its time."""
+        if not (self._root / id).exists():
             return
-        for path in cgroups:
-            for _ in range(100):
-                try:
-                    path.rmdir()
-                except FileNotFoundError:
-                    break
-                except OSError:
-                    await asyncio.sleep(0.005)  # the kernel is still reaping its last process
-                else:
-                    break
-            else:
-                await self._delete(id)
-                return
+        by_systemd = ".slice" in cgroups_path and cgroups_path.endswith(f":{id}")
+        if by_systemd or not all(_removed(path) for path in _cgroup_dirs(cgroups_path)):
+            self._delete(id)
         shutil.rmtree(self._root / id, ignore_errors=True)
 
-    async def _delete(self, id: str) -> None:
-        await spawn([self._binary, "--root", str(self._root), "delete", "--force", id]).wait()
-        shutil.rmtree(self._root / id, ignore_errors=True)
+    def _delete(self, id: str) -> None:
+        command = [self._binary, "--root", str(self._root), "delete", "--force", id]
+        subprocess.run(command, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, timeout=_DELETE_SECONDS, check=False)
+
+
+def _removed(cgroup: Path) -> bool:
+    for _ in range(200):
+        try:
+            cgroup.rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            time.sleep(0.005)  # its last process is still being reaped
+        else:
+            return True
+    return False
 
 
 def _cgroup_dirs(cgroups_path: str) -> list[Path]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,10 +25,25 @@ pytestmark = pytest.mark.root
 VALUE = b"v-9f3b17c4"
 
 
+def cgroups() -> set[Path]:
+    """Of containers, in any hierarchy."""
+    return {path for path in Path("/sys/fs/cgroup").glob("**/buildkit/*") if path.is_dir()}
+
+
+def _remembering(run: Any, ids: list[str]) -> Any:
+    async def call(id: str, *args: Any, **options: Any) -> Any:
+        ids.append(id)
+        return await run(id, *args, **options)
+
+    return call
+
+
 @pytest.fixture
 def steps(tmp_path: Path) -> Iterator[Steps]:
     steps = Steps(tmp_path / "x")
+    steps.runc.run = _remembering(steps.runc.run, ids := [])  # type: ignore[method-assign]
     yield steps
+    assert not {path for path in cgroups() if path.name in ids}
     steps.store.release("build")
     counters = steps.store.statistics()
     steps.close()
