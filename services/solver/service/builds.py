@@ -11,7 +11,7 @@ from services.solver.service.build import RunningBuild, World
 from services.solver.service.exports import Exporting, checked_outputs, descriptors
 from services.solver.service.progress import Hub, Stream
 from shared.bus.calls import Calls, Served
-from shared.errors import AlreadyExists, BuildFailed, BuildmeshError, Code, Internal, InvalidInput, Unsupported
+from shared.errors import AlreadyExists, BuildFailed, BuildmeshError, Code, Internal, InvalidInput, Unavailable, Unsupported
 from shared.model import is_safe_id
 from shared.telemetry import Log, Tracer
 from shared.wire import subjects
@@ -63,6 +63,9 @@ class Builds:
             raise AlreadyExists(f"job ID {request.ref} exists", code=Code.UNKNOWN)
         stream = Stream(request.ref, self._journal, self._now)
         try:
+            if served.attempt > 1 and not request.definition and not request.frontend:
+                # what the client has said over the bridge went with the solver that heard it; nothing more would come
+                raise Unavailable("the solver that ran this build is gone: run the build again, finished steps are cached")
             entitlements = grant(request.entitlements, self._config.entitlements)
             build = self._running[request.ref] = RunningBuild(request, entitlements, self._world, stream, self._tracer.current())
             return await self._run(build)
