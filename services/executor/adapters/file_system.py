@@ -9,6 +9,7 @@ import errno
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 
 from services.executor.adapters.archive import unpack_archive
@@ -173,10 +174,11 @@ def _copy(root: Rooted, action: Copy, source: str | None, owner: Owner | None, s
     if not action.create_dest_path:
         with root.find(action.dest) as spot:
             _need_parent(spot)
-    if source is None:
-        if action.allow_wildcard and action.allow_empty_wildcard and has_wildcards(src):
-            return
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), src)
+    if source is None:  # scratch: an empty directory, of which only the root can be copied
+        with tempfile.TemporaryDirectory(prefix="scratch-") as empty:
+            os.chmod(empty, 0o755)
+            _copy(root, action, empty, owner, stopped)
+        return
     rules = _rules(action, owner)
     with Rooted(source) as tree:
         _require(tree, src, action.required_paths)

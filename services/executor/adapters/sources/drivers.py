@@ -23,7 +23,7 @@ async def make_drivers(
     """`root` is the executor's folder; ETags of http sources are remembered in a bucket."""
     remembered = await mesh.bus.bucket("http-etags")
     return {
-        ImageSource: ImageDriver(origins, KeptDocuments(mesh.blobs)),
+        ImageSource: ImageDriver(origins, KeptDocuments(mesh.blobs, await mesh.bus.bucket("image-origins"))),
         HttpSource: HttpDriver(
             pool=origins.pool,
             blobs=mesh.blobs,

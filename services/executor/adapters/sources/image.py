@@ -90,8 +90,9 @@ class ImageDriver:
 
     async def _select(self, origin: ImageOrigin, root: Descriptor, platform: Platform, name: str) -> Manifest:
         descriptor = root
-        for _ in range(_MAX_NESTING):
-            data = await self._documents.manifest(origin, descriptor)
+        for depth in range(_MAX_NESTING):
+            read = self._documents.manifest if depth else self._documents.root
+            data = await read(origin, descriptor)
             try:
                 document = parse_manifest(data, descriptor.media_type)
             except ValueError as e:

@@ -1,11 +1,13 @@
 """Where an image's manifests, configs and layers are read from: a registry, or a client's oci-layout; kept in the blob store."""
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from services.executor.core.source_ids import BlobSource, ImageSource
 from shared.blobs.ports import Blobs
+from shared.bus.ports import KeyValue
 from shared.errors import BlobMissing, BuildmeshError, InvalidInput, NotFound, SessionGone, Unavailable
 from shared.model import Digest, sha256_digest
 from shared.oci import Descriptor, Reference
@@ -136,11 +138,29 @@ class Origins:
         return LayoutOrigin(self.links, sessions, store, reference)
 
 
+def _origin_key(source: str, digest: Digest) -> str:
+    return hashlib.sha256(f"{source}\0{digest}".encode()).hexdigest()
+
+
 class KeptDocuments:
     """Manifests and configs, read once and kept in the blob store under their digests."""
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: Blobs, origins: KeyValue) -> None:
         self._blobs = blobs
+        self._origins = origins
+
+    async def root(self, origin: ImageOrigin, descriptor: Descriptor) -> bytes:
+        """The document that a reference names. A copy of ours serves only if this very origin has shown it before.
+
+        Whoever knows a digest must not get at what another repository, perhaps a private one, has under it.
+        """
+        key = _origin_key(origin.source, descriptor.digest)
+        if await self._origins.get(key) is not None:
+            return await self.manifest(origin, descriptor)
+        data = await origin.manifest(descriptor)
+        await self._blobs.put(data, digest=descriptor.digest)
+        await self._origins.put(key, b"")
+        return data
 
     async def manifest(self, origin: ImageOrigin, descriptor: Descriptor) -> bytes:
         """From the store if it is there."""
