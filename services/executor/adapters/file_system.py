@@ -181,7 +181,6 @@ def _copy(root: Rooted, action: Copy, source: str | None, owner: Owner | None, s
         return
     rules = _rules(action, owner)
     with Rooted(source) as tree:
-        _require(tree, src, action.required_paths)
         matches = list(expand(tree, src, follow=action.follow_symlink)) if action.allow_wildcard else [src]
         if not matches and not action.allow_empty_wildcard:
             raise BuildFailed(f"{src} not found")
@@ -189,13 +188,6 @@ def _copy(root: Rooted, action: Copy, source: str | None, owner: Owner | None, s
             if action.attempt_unpack and unpack_archive(tree, match, root, dest, owner=owner, time_ns=rules.time_ns):
                 continue
             copy_path(tree, match, root, dest, rules, stopped=stopped)
-
-
-def _require(tree: Rooted, src: str, paths: tuple[str, ...]) -> None:
-    for path in paths:
-        with tree.find(f"{src}/{path}") as spot:
-            if spot.info is None:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
 def _rules(action: Copy, owner: Owner | None) -> CopyRules:

@@ -281,7 +281,7 @@ def _git(rest: str, attrs: Mapping[str, str]) -> GitSource:
         raise InvalidInput("git.sig: signature verification of git sources is not supported by this server yet")
     checksum = attrs.get("git.checksum", "")
     if checksum and (len(checksum) > 64 or any(c not in "0123456789abcdef" for c in checksum)):
-        raise InvalidInput(f"invalid checksum {checksum[:100]!r} for Git URL: expected a hex commit hash")
+        raise InvalidInput(f"invalid checksum {checksum[:100]} for Git URL, expected hex commit hash")
     return GitSource(
         remote=remote,
         ref=ref,

@@ -294,7 +294,9 @@ class GitDriver:
             await git.run("-c", "init.defaultBranch=master", "init", *(["--object-format=sha256"] if len(found.checksum) == 64 else []))
             await git.run("remote", "add", "origin", f"file://{repository.git_dir}")
             target = found.ref if found.ref.startswith("refs/") else ""
-            await git.run("fetch", "-u", "--depth=1", "--", "origin", f"{name}:{target}" if target else name)
+            # tags that point to the object would come along, one of them under the name that it is to have
+            no_tags = ["--no-tags"] if target.startswith("refs/tags/") else []
+            await git.run("fetch", "-u", "--depth=1", *no_tags, "--", "origin", f"{name}:{target}" if target else name)
             try:
                 await git.run("checkout", "FETCH_HEAD")
             except BuildFailed as e:
