@@ -20,6 +20,7 @@ class Layer:
     source: str = ""
     created_at: int = 0  # ns since the epoch, 0 = unknown
     description: str = ""
+    urls: tuple[str, ...] = ()  # of a foreign (non-distributable) layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,6 +139,12 @@ def encode_layer(layer: Layer) -> bytes:
     return json.dumps(asdict(layer)).encode()
 
 
+def decode_layer(note: bytes) -> Layer:
+    """Raises ValueError or TypeError for what is no such note."""
+    fields = json.loads(note)
+    return Layer(**{**fields, "urls": tuple(fields.get("urls", ()))})
+
+
 def _file_chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

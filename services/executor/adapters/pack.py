@@ -6,7 +6,6 @@ What was packed once is noted with the layer's snapshot and used again (BuildKit
 import asyncio
 import contextlib
 import hashlib
-import json
 import os
 import queue
 import tempfile
@@ -20,7 +19,7 @@ from typing import TypeAlias
 from services.executor.adapters.layer_changes import Change, ChangeKind, overlay_changes, tree_changes
 from services.executor.adapters.layer_compression import compressor, decompress
 from services.executor.adapters.layer_tar import layer_tar
-from services.executor.adapters.materialise import LAYER_NOTE, encode_layer
+from services.executor.adapters.materialise import LAYER_NOTE, decode_layer, encode_layer
 from services.executor.adapters.sources.layer_fetch import LayerFetch
 from services.executor.core.snapshots import Layer as DiskLayer
 from services.executor.core.snapshots import LayerStyle
@@ -159,7 +158,7 @@ class LayerPacker:
     def _noted(self, id: str, name: str) -> Layer | None:
         value = self._store.note(id, name)
         try:
-            return None if value is None else Layer(**json.loads(value))
+            return None if value is None else decode_layer(value)
         except (ValueError, TypeError):
             return None
 

@@ -70,7 +70,7 @@ class TreeSender:
             merged(trees),
             lambda path: open_in(trees, path),
             threads=self._threads.threads,
-            multi_platform=request.mode == "delete" and len(request.trees) > 1,
+            multi_platform=request.mode == "delete",
             on_progress=lambda done: report.status(status, name="transferring", current=done),
         )
         report.status(status, name="transferring", current=sent, done=True)

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from services.exporter.core import epoch as epochs
-from services.exporter.core.annotations import Placed, check, place
+from services.exporter.core.annotations import Placed, check, place, split_annotations
 from services.exporter.core.history import clamp, config_bytes, normalize, parse_config, parse_history
 from services.exporter.core.options import Options, check_conflicts
 from services.exporter.core.platforms import BASE_CONFIG_KEY, CONFIG_KEY, TargetPlatform, keyed
 from shared.errors import InvalidInput
 from shared.model import Digest, Layer, Platform, sha256_digest
 from shared.oci import Descriptor, Index, Manifest, convert_media_type, default_image_config, go_json
-from shared.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+from shared.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, is_foreign
 
 CREATED = "org.opencontainers.image.created"
 REWRITTEN = "buildkit/rewritten-timestamp"
@@ -62,6 +62,9 @@ class ImagePlan:
 def plan_image(options: Options, metadata: Mapping[str, bytes], *, is_map: bool, default: Platform, compatibility: int) -> ImagePlan:
     """Merge unknown attributes into the metadata, settle the defaults, find contradictions (InvalidInput)."""
     merged = {**metadata, **{k: v.encode() for k, v in options.extra.items()}}
+    # the frontend may annotate, too; what it says comes later and wins
+    theirs, _ = split_annotations((k, v.decode(errors="replace")) for k, v in metadata.items() if k.startswith("annotation"))
+    options = replace(options, annotations=(*options.annotations, *theirs))
     oci = options.use_oci_types(compatibility, attested=False)
     check_conflicts(options, oci_types=oci)
     return ImagePlan(options=options, metadata=merged, is_map=is_map, default=default, compatibility=compatibility, oci=oci)
@@ -82,6 +85,7 @@ def base_diff_ids(plan: ImagePlan, target: TargetPlatform) -> tuple[str, ...]:
 
 def build_image(plan: ImagePlan, parts: Sequence[Part]) -> Image:
     """All documents of the image. Raises InvalidInput for bad configs, annotations or platforms."""
+    parts = [replace(part, layers=final_layers(plan, part.layers)) for part in parts]
     check(plan.options.annotations, platform_ids=[p.target.id for p in parts], oci_types=plan.oci)
     if plan.is_map:
         return _index(plan, parts)
@@ -147,12 +151,20 @@ def _layer_descriptors(plan: ImagePlan, part: Part) -> tuple[Descriptor, ...]:
     epoch = platform_epoch(plan, part.target) if plan.options.rewrite_timestamp and plan.oci else None
     mark = {} if epoch is None else {REWRITTEN: str(epoch)}
     base = len(base_diff_ids(plan, part.target))
-    return tuple(_layer_descriptor(plan, layer, {} if i < base else mark) for i, layer in enumerate(part.layers))
+    return tuple(_layer_descriptor(layer, {} if i < base else mark) for i, layer in enumerate(part.layers))
 
 
-def _layer_descriptor(plan: ImagePlan, layer: Layer, annotations: Mapping[str, str]) -> Descriptor:
-    media_type = convert_media_type(layer.media_type, oci=plan.oci, keep_foreign=plan.options.prefer_nondist)
-    return Descriptor(media_type=media_type, digest=layer.digest, size=layer.size, annotations=annotations)
+def _layer_descriptor(layer: Layer, annotations: Mapping[str, str]) -> Descriptor:
+    return Descriptor(media_type=layer.media_type, digest=layer.digest, size=layer.size, urls=layer.urls, annotations=annotations)
+
+
+def final_layers(plan: ImagePlan, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Layers with the media types that the image gives them; foreign ones stay so (with their URLs) only if that is preferred."""
+    out = []
+    for layer in layers:
+        media_type = convert_media_type(layer.media_type, oci=plan.oci, keep_foreign=plan.options.prefer_nondist)
+        out.append(replace(layer, media_type=media_type, urls=layer.urls if is_foreign(media_type) else ()))
+    return tuple(out)
 
 
 def _unique(parts: Sequence[Part]) -> tuple[Layer, ...]:

@@ -28,7 +28,8 @@ def result_platforms(metadata: Mapping[str, bytes], default: Platform) -> tuple[
         return _from_list(metadata[PLATFORMS_KEY])
     platform = default
     if CONFIG_KEY in metadata:
-        config = _object(metadata[CONFIG_KEY], "image config")
+        # `null` names no platform here, and is refused where the config is needed
+        config = {} if metadata[CONFIG_KEY].strip() == b"null" else _object(metadata[CONFIG_KEY], "image config")
         os, arch = config.get("os") or "", config.get("architecture") or ""
         if bool(os) != bool(arch):
             raise InvalidInput("invalid image config: os and architecture must be specified together")

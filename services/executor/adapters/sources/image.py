@@ -122,6 +122,7 @@ def _layers(manifest: Manifest, config: ImageConfig, source: str, name: str) -> 
             media_type=d.media_type,
             source=source,
             description=f"pulled from {name}",
+            urls=d.urls,
         )
         for d, diff_id in zip(descriptors, config.diff_ids, strict=True)
     )
