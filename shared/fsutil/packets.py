@@ -182,7 +182,7 @@ def _skip(data: bytes, pos: int, wire_type: int) -> int:
 def decode_stat(data: bytes, pos: int, end: int) -> Stat:
     """A Stat from `data[pos:end]`. Raises Malformed."""
     path = linkname = ""
-    mode = uid = gid = size = mtime = major = minor = 0
+    numbers = [0] * 10  # by field number
     xattrs: dict[str, bytes] | None = None
     while pos < end:
         tag = data[pos]
@@ -206,31 +206,28 @@ def decode_stat(data: bytes, pos: int, end: int) -> Stat:
         elif tag & 7 == 0 and tag < 0x50:
             # one and two bytes, which most numbers have, without a call
             if pos + 1 < end and data[pos] >= 0x80 > data[pos + 1]:
-                value = data[pos] & 0x7F | data[pos + 1] << 7
+                numbers[tag >> 3] = data[pos] & 0x7F | data[pos + 1] << 7
                 pos += 2
             else:
-                value, pos = read_varint(data, pos)
-            match tag:
-                case 0x10:
-                    mode = value & 0xFFFF_FFFF
-                case 0x30:
-                    mtime = _signed(value)
-                case 0x28:
-                    size = _signed(value)
-                case 0x18:
-                    uid = value & 0xFFFF_FFFF
-                case 0x20:
-                    gid = value & 0xFFFF_FFFF
-                case 0x40:
-                    major = _signed(value)
-                case 0x48:
-                    minor = _signed(value)
+                numbers[tag >> 3], pos = read_varint(data, pos)
         else:
             number, pos = read_varint(data, pos - 1)
             pos = _skip(data, pos, number & 7)
     if pos != end:
         raise Malformed("field reaches beyond its message")
-    return Stat(path, mode, uid, gid, size, mtime, linkname, major, minor, xattrs or _NO_XATTRS)
+    _, _, mode, uid, gid, size, mtime, _, major, minor = numbers
+    return Stat(
+        path,
+        mode & 0xFFFF_FFFF,
+        uid & 0xFFFF_FFFF,
+        gid & 0xFFFF_FFFF,
+        _signed(size),
+        _signed(mtime),
+        linkname,
+        _signed(major),
+        _signed(minor),
+        xattrs or _NO_XATTRS,
+    )
 
 
 def _signed(value: int) -> int:
