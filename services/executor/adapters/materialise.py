@@ -2,20 +2,23 @@
 
 import asyncio
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from services.executor.adapters.layer_compression import decompress
 from services.executor.adapters.layer_unpack import Whiteouts, unpack_layer
+from services.executor.adapters.read_ahead import ReadAhead
 from services.executor.adapters.sources.layer_fetch import LayerFetch
 from services.executor.core.snapshots import LayerStyle
 from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.ports import Blobs
 from shared.blobs.threads import Pool
 from shared.bus.calls import Calls
-from shared.errors import BlobMissing, BuildmeshError, CallLost, RefLost, first_failure
-from shared.model import Layer, Ref
+from shared.errors import BlobMissing, BuildmeshError, CallLost, InvalidInput, RefLost, first_failure
+from shared.model import Digest, Layer, Ref
 from shared.oci import chain_ids
 from shared.run.flight import Flight
 from shared.wire import subjects
@@ -115,8 +118,14 @@ class Materialise:
         report.status(status, total=layer.size)
         async with self._blobs.open(layer.digest) as reader:
             path = reader.local_path()
-            chunks = _file_chunks(path) if path is not None else iter([b"".join([c async for c in reader.chunks()])])
-            id = await self._threads.do(self._unpack_now, layer, chunks, key, parent, lease)
+            if path is not None:
+                id = await self._threads.do(self._unpack_now, layer, _file_chunks(path), key, parent, lease)
+            else:
+                with tempfile.TemporaryFile(prefix="layer-") as copy:  # a far blob store: layers can be larger than memory
+                    async for chunk in reader.chunks():
+                        await self._threads.do(copy.write, chunk)
+                    copy.seek(0)
+                    id = await self._threads.do(self._unpack_now, layer, iter(partial(copy.read, _CHUNK), b""), key, parent, lease)
         report.status(status, current=layer.size, total=layer.size, done=True)
         return id
 
@@ -125,13 +134,27 @@ class Materialise:
         try:
             own = self._store.layers(snapshot.id)[-1]
             style = Whiteouts.OVERLAY if own.style is LayerStyle.OVERLAY else Whiteouts.REMOVE
-            unpack_layer(decompress(chunks), own.path, whiteouts=style, lowers=own.lowers)
+            with ReadAhead(decompress(chunks), name="unpack-read") as stream:
+                unpack_layer(stream, own.path, whiteouts=style, lowers=own.lowers)
+            _check_diff_id(layer, stream.digest)
             done = self._store.commit(snapshot.id, key=key)
         except BaseException:
             self._store.unclaim(snapshot.id)
             raise
         self._store.set_note(done.id, LAYER_NOTE, encode_layer(layer))
         return done.id
+
+
+def _check_diff_id(layer: Layer, found: Digest) -> None:
+    """An image may claim any diff ids; a snapshot that is shared by them must hold what they say.
+
+    Raises InvalidInput for an image, BlobMissing for a layer of our own (which can be made again).
+    """
+    if found == layer.diff_id:
+        return
+    if not layer.source:
+        raise BlobMissing(layer.digest, f"layer {layer.digest} holds {found} instead of {layer.diff_id}")
+    raise InvalidInput(f"wrong diff id calculated on extraction of {layer.digest}: {found}, the image says {layer.diff_id}")
 
 
 def encode_layer(layer: Layer) -> bytes:

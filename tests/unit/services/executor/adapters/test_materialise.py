@@ -1,0 +1,123 @@
+"""Refs become snapshots from their layers: once, verified, from the deepest part that is here."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from services.executor.adapters.layer_compression import compressor
+from services.executor.adapters.materialise import Materialise
+from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
+from services.executor.ports import Reporter
+from shared.blobs.disk import DiskBlobs
+from shared.blobs.memory import MemoryBlobs
+from shared.blobs.ports import Blobs
+from shared.blobs.threads import Pool
+from shared.errors import BlobMissing, InvalidInput, RefLost
+from shared.model import Digest, Layer, Ref, sha256_digest
+from shared.oci import Compression, chain_ids
+from shared.oci.tar_header import encode_header, padding
+from shared.run.flight import Flight
+from shared.wire.messages import Scope
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.getuid() != 0, reason="needs root")]
+
+
+class Quiet:
+    def status(self, id: str, *, current: int = 0, total: int = 0, name: str = "", done: bool = False) -> None: ...
+
+    def log(self, stream: int, data: bytes) -> None: ...
+
+
+class OnlyHere:
+    """A fetcher with no registry behind it, that counts."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self.blobs = blobs
+        self.asked: list[Digest] = []
+
+    async def ensure(self, layer: Layer, sessions: object, report: Reporter) -> None:
+        self.asked.append(layer.digest)
+        if await self.blobs.find_missing([layer.digest]):
+            raise BlobMissing(layer.digest)
+
+
+class World:
+    """A snapshot store, a blob store, and what stands between them."""
+
+    def __init__(self, root: Path, blobs: Blobs, tasks: asyncio.TaskGroup) -> None:
+        self.store: DiskSnapshots = open_snapshots(root / "executor", style="auto")
+        self.blobs = blobs
+        self.fetch = OnlyHere(blobs)
+        self.threads = Pool("test", 4)
+        self.materialise = Materialise(
+            home="e1", store=self.store, blobs=blobs, fetch=self.fetch, calls=None, threads=self.threads, flight=Flight(tasks)  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    async def layer(self, name: str, data: bytes, *, source: str = "") -> Layer:
+        """A gzip layer with one file, in the blob store."""
+        tar = encode_header(name=name.encode(), mode=0o644, size=len(data)) + data + padding(len(data)) + bytes(1024)
+        gzip = compressor(Compression.GZIP)
+        blob = gzip.compress(tar) + gzip.flush()
+        digest = await self.blobs.put(blob)
+        return Layer(digest=digest, diff_id=sha256_digest(tar), size=len(blob), media_type="application/x", source=source)
+
+    async def one(self, *layers: Layer) -> str:
+        return await self.materialise.one(Ref(id="r", layers=layers), Scope(lease="l"), Quiet())
+
+    def files(self, id: str) -> dict[str, bytes]:
+        with self.store.mount(id) as root:
+            return {p.name: p.read_bytes() for p in Path(root).iterdir()}
+
+
+@pytest.fixture(params=["disk", "far"])
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    """Blobs as local files, and blobs that only come as chunks."""
+    async with asyncio.TaskGroup() as tasks:
+        made = World(tmp_path, DiskBlobs(tmp_path / "blobs") if request.param == "disk" else MemoryBlobs(), tasks)
+        yield made
+        made.store.close()
+        made.threads.close()
+
+
+async def test_chain(world: World) -> None:
+    """All layers, found again by any prefix; equal work at the same time is done once."""
+    a, b = await world.layer("a", b"1" * 100_000), await world.layer("b", b"2")
+    async with asyncio.TaskGroup() as tasks:
+        made = [tasks.create_task(world.one(a, b)) for _ in range(4)]
+    ids = {task.result() for task in made}
+
+    assert len(ids) == 1 and world.files(ids.pop()) == {"a": b"1" * 100_000, "b": b"2"}
+    assert sorted([a.digest, b.digest]) == sorted(world.fetch.asked)
+    c = await world.layer("c", b"3")
+    assert {"a", "b", "c"} == world.files(await world.one(a, b, c)).keys()
+    assert [c.digest] == world.fetch.asked[2:], "what is here is not asked for again"
+
+
+async def test_a_lie_about_the_content_poisons_nothing(world: World) -> None:
+    """A layer whose bytes are not those of its diff id is refused, and no snapshot answers to that diff id."""
+    honest = await world.layer("a", b"honest")
+    evil = await world.layer("a", b"evil", source="localhost/evil")
+    with pytest.raises(InvalidInput, match="wrong diff id"):
+        await world.one(replace(evil, diff_id=honest.diff_id))
+    with pytest.raises(RefLost, match="instead of"):
+        await world.one(replace(evil, diff_id=honest.diff_id, source=""))
+
+    assert world.store.find(f"chain:{chain_ids([honest.diff_id])[-1]}") is None
+    assert world.files(await world.one(honest)) == {"a": b"honest"}
+    assert world.store.statistics()["claimed"] == 0
+
+
+async def test_what_cannot_be_had(world: World) -> None:
+    """A missing blob and an unknown snapshot both mean that the ref is lost."""
+    layer = await world.layer("a", b"1")
+    await world.blobs.delete(layer.digest)
+    with pytest.raises(RefLost):
+        await world.one(layer)
+    with pytest.raises(RefLost):
+        await world.materialise.one(Ref(id="unknown", home="e1"), Scope(lease="l"), Quiet())
+    with pytest.raises(RefLost):
+        await world.materialise.all([None, Ref(id="nothing")], Scope(lease="l"), Quiet())
