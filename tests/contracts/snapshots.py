@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -115,6 +116,52 @@ class SnapshotContract:
         deletion = store.diff(base, less)
 
         assert tree(store, store.merge([other, deletion.id]).id) == {"o": "x"}
+
+    def test_merge_takes_over_deletions_by_name_only(self, store: DiskSnapshots) -> None:
+        """A directory that was removed and made anew does not hide what other inputs have in it."""
+        base = build(store, None, lambda p: (write(f"{p}/d/old"), write(f"{p}/d/sub/old"), write(f"{p}/d/sub/keep/old"))[0])
+
+        def anew(path: str) -> None:
+            shutil.rmtree(f"{path}/d")
+            write(f"{path}/d/sub/new")
+
+        top = build(store, base, anew)
+        other = build(store, None, lambda p: (write(f"{p}/d/mine"), write(f"{p}/d/old", "o"), write(f"{p}/d/sub/old", "o"))[0])
+        merged = store.merge([other, top])
+
+        assert tree(store, top) == {"d/sub/new": "x"}
+        assert tree(store, merged.id) == {"d/mine": "x", "d/sub/new": "x"}
+        assert tree(store, build(store, merged.id, lambda p: write(f"{p}/d/z"))) == {"d/mine": "x", "d/sub/new": "x", "d/z": "x"}
+
+    def test_deletions_never_show_as_names(self, store: DiskSnapshots) -> None:
+        """Not even where the deletion is the only thing known of its directory."""
+        base = build(store, None, lambda p: (write(f"{p}/a/b/gone"), write(f"{p}/a/b/kept"))[0])
+        less = build(store, base, lambda p: os.unlink(f"{p}/a/b/gone"))
+        other = build(store, None, lambda p: write(f"{p}/o"))
+        cut = store.diff(base, less)
+        unrelated = build(store, None, lambda p: write(f"{p}/a/b/kept"))
+        walked = store.diff(base, unrelated)
+
+        for id in (cut.id, store.merge([other, cut.id]).id, walked.id, store.merge([other, walked.id]).id):
+            with store.mount(id) as path:
+                assert os.listdir(f"{path}/a/b") in ([], ["kept"]), id
+
+    def test_composed_snapshots_survive_a_restart(self, store: DiskSnapshots, reopen: Callable[[DiskSnapshots], DiskSnapshots]) -> None:
+        base = build(store, None, lambda p: (write(f"{p}/d/old"), write(f"{p}/d/more/old"))[0])
+
+        def anew(path: str) -> None:
+            shutil.rmtree(f"{path}/d")
+            write(f"{path}/d/more/new")
+
+        top = build(store, base, anew)
+        merged = store.merge([build(store, None, lambda p: write(f"{p}/d/mine")), top])
+        cut = store.diff(base, top)
+        expected = {id: tree(store, id) for id in (merged.id, cut.id, top)}
+
+        again = reopen(store)
+
+        assert {id: tree(again, id) for id in expected} == expected
+        assert expected[merged.id] == {"d/mine": "x", "d/more/new": "x"}
 
     def test_diff_of_a_chain_and_its_beginning(self, store: DiskSnapshots) -> None:
         base = build(store, None, lambda p: write(f"{p}/a"))

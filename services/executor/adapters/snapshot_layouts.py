@@ -46,9 +46,7 @@ class OverlayLayout:
             os.mkdir(os.path.join(dir, "work"), 0o700)
 
     def merge(self, dir: str, layers: Sequence[Layer]) -> None:
-        # Mounts are made with redirect_dir, metacopy and index off, and in that mode overlayfs marks no directory opaque
-        # that was not there below. So the layers can be stacked in any other order just as they are.
-        return None
+        return None  # the store makes the layers fit for their new places (layer_marks.py)
 
     def diff(self, dir: str, lower: str, upper: str) -> None:
         _new_own(dir, [upper])

@@ -20,8 +20,9 @@ from services.executor.adapters import overlayfs
 from services.executor.adapters.snapshot_layouts import Layout, NativeLayout, OverlayLayout, disk_usage
 from services.executor.adapters.snapshot_mounts import MountPlan, Mounts
 from services.executor.adapters.snapshot_records import Record, Records
+from services.executor.adapters.snapshot_stacks import Stacks
 from services.executor.core.leases import LeaseTable
-from services.executor.core.snapshots import Layer, LayerStyle, RecordType, Snapshot, SnapshotKind, chain_of, without_repeats
+from services.executor.core.snapshots import SKELETON, Layer, LayerStyle, RecordType, Snapshot, SnapshotKind, chain_of, without_repeats
 from shared.errors import InvalidInput, RefLost
 
 __all__ = ["DiskSnapshots", "open_snapshots"]
@@ -72,6 +73,7 @@ class DiskSnapshots:
         self._mounts = Mounts(root / "mounts")
         self._records = Records(str(root / f"snapshots-{layout.style.value}.db"))
         self._rows: dict[str, Record] = {}
+        self._stacks = Stacks(self._dir, self.note, self.set_note)
         self._children: dict[str, set[str]] = {}
         self._by_key: dict[str, list[str]] = {}
         self._recover()
@@ -155,7 +157,7 @@ class DiskSnapshots:
     def layers(self, id: str) -> tuple[Layer, ...]:
         with self._lock:
             self._row(id)
-            return tuple(self._layer(layer) for layer in self._chain(id))
+            return tuple(self._layer(layer) for layer in self._chain(id) if not layer.endswith(SKELETON))
 
     def remove(self, ids: Iterable[str]) -> tuple[Snapshot, ...]:
         wanted = list(dict.fromkeys(ids))
@@ -182,7 +184,8 @@ class DiskSnapshots:
             self._add(row, save=False)
             self._hold_maybe(lease, row.id)
             layers = self.layers(row.id)
-        return self._compose(row, lambda: self._layout.merge(self._dir(row.id), layers))
+            moved = layers[len(self.layers(rows[0].id)) :]
+        return self._compose(row, lambda: self._stack(row.id, layers, moved))
 
     def diff(self, lower: str | None, upper: str, *, description: str = "", lease: str = "") -> Snapshot:
         with self._lock:
@@ -198,12 +201,20 @@ class DiskSnapshots:
             self._hold_maybe(lease, row.id)
         if sliced:
             layers = self.layers(row.id)
-            return self._compose(row, lambda: self._layout.merge(self._dir(row.id), layers))
+            return self._compose(row, lambda: self._stack(row.id, layers, layers))
         return self._compose(row, lambda: self._write_diff(row.id, lower, upper))
 
     def _write_diff(self, id: str, lower: str, upper: str) -> None:
         with self.mount(lower) as low, self.mount(upper) as up:
             self._layout.diff(self._dir(id), low, up)
+        if self._layout.style is LayerStyle.OVERLAY:
+            self._stacks.compose_own(id)
+
+    def _stack(self, id: str, layers: tuple[Layer, ...], moved: tuple[Layer, ...]) -> None:
+        """Make what a stack of layers needs; those that `moved` do not lie where they were made."""
+        self._layout.merge(self._dir(id), layers)
+        if self._layout.style is LayerStyle.OVERLAY:
+            self._stacks.compose(id, moved)
 
     def _compose(self, row: Record, make: Callable[[], None]) -> Snapshot:
         try:
@@ -370,6 +381,7 @@ class DiskSnapshots:
         for row in rows.values():
             if row.id not in broken:
                 self._index(row)
+                self._stacks.load(row.id)
         for entry in os.listdir(self._root / "snapshots"):
             if entry not in self._rows:
                 self._sweep(entry)
@@ -412,6 +424,7 @@ class DiskSnapshots:
             self._by_key[key].remove(id)
         self._children.pop(id, None)
         self._claimed.discard(id)
+        self._stacks.forget(id)
         self._records.delete([id])
 
     def _sweep(self, id: str) -> None:
@@ -440,7 +453,8 @@ class DiskSnapshots:
         if writable:
             return MountPlan(lowers=lowers, upper=own, work=os.path.join(self._dir(row.id), "work")) if lowers else MountPlan(direct=own)
         dirs = self._dirs(row.id)
-        base = self._row(self._chain(row.id)[0]) if len(dirs) == 1 else None
+        chain = self._chain(row.id)
+        base = self._row(chain[0]) if len(dirs) == 1 and not chain[0].endswith(SKELETON) else None
         if base is not None and base.kind is SnapshotKind.LAYER and not base.parents:
             return MountPlan(direct=dirs[0])  # made on scratch: the directory can't contain whiteouts
         # One directory alone can't be mounted; the empty one below it lets overlayfs interpret the whiteouts of a lone diff.
@@ -460,11 +474,11 @@ class DiskSnapshots:
         return str(self._root / "snapshots" / id)
 
     def _chain(self, id: str) -> tuple[str, ...]:
-        return chain_of(id, lambda each: (self._row(each).kind, self._row(each).parents))
+        return chain_of(id, lambda each: (self._row(each).kind, self._row(each).parents), self._stacks.skeletons)
 
     def _dirs(self, id: str) -> tuple[str, ...]:
         """Directories of the layers of `id`, topmost first."""
-        return tuple(os.path.join(self._dir(layer), "fs") for layer in reversed(without_repeats(self._chain(id))))
+        return tuple(self._stacks.place(entry) for entry in reversed(without_repeats(self._chain(id))))
 
     def _lowers(self, parent: str | None) -> tuple[str, ...]:
         if parent is None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Layer", "LayerStyle", "RecordType", "Snapshot", "SnapshotKind", "chain_of", "without_repeats"]
+__all__ = ["SKELETON", "Layer", "LayerStyle", "RecordType", "Snapshot", "SnapshotKind", "chain_of", "without_repeats"]
+
+
+SKELETON = "#"
+"""Ends the entry of a chain that stands for the skeleton below a composed snapshot's layers, not for a layer."""
 
 
 class RecordType(StrEnum):
@@ -70,8 +74,11 @@ class Snapshot:
     keys: tuple[str, ...]
 
 
-def chain_of(id: str, look: Callable[[str], tuple[SnapshotKind, tuple[str, ...]]]) -> tuple[str, ...]:
-    """Ids of the snapshots whose own layers make up `id`, lowest first; `look` tells kind and parents of an id."""
+def chain_of(id: str, look: Callable[[str], tuple[SnapshotKind, tuple[str, ...]]], skeletons: Container[str] = ()) -> tuple[str, ...]:
+    """Ids of the snapshots whose own layers make up `id`, lowest first; `look` tells kind and parents of an id.
+
+    Below those of a snapshot that is in `skeletons` stands an entry `<its id>#`.
+    """
     tail: list[str] = []
     while True:
         kind, parents = look(id)
@@ -85,11 +92,14 @@ def chain_of(id: str, look: Callable[[str], tuple[SnapshotKind, tuple[str, ...]]
             case SnapshotKind.DIFF:
                 head: tuple[str, ...] = (id,)
             case SnapshotKind.FROZEN:
-                head = chain_of(parents[0], look)
+                head = chain_of(parents[0], look, skeletons)
             case SnapshotKind.MERGE:
-                head = tuple(layer for parent in parents for layer in chain_of(parent, look))
+                head = tuple(layer for parent in parents for layer in chain_of(parent, look, skeletons))
             case SnapshotKind.SLICE:
-                head = chain_of(parents[1], look)[len(chain_of(parents[0], look)) :]
+                below = len(chain_of(parents[0], look, skeletons))
+                head = chain_of(parents[1], look, skeletons)[below:]
+        if id in skeletons:
+            head = (id + SKELETON, *head)
         return head + tuple(reversed(tail))
 
 
