@@ -15,7 +15,7 @@ def known(kind: type[_E], value: int, what: str) -> _E:
     try:
         return kind(value)
     except ValueError:
-        raise InvalidInput(f"invalid exec op: unknown {what} {value}") from None
+        raise InvalidInput(f"invalid exec op: invalid {what} {value}") from None
 
 
 def exec_to_pb(op: ops.ExecOp, message: pb.ExecOp) -> None:

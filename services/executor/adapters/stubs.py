@@ -82,5 +82,5 @@ def _remove(root: Rooted, path: str, made: dict[str, int]) -> None:
 
 def _restore(root: Rooted, parent: str, last: int, times: tuple[int, int]) -> None:
     with root.find(parent, follow=False) as spot:
-        if spot.info is not None and spot.info.st_mtime_ns <= last + _AT_ONCE_NS:
+        if spot.info is not None and abs(spot.info.st_mtime_ns - last) <= _AT_ONCE_NS:
             os.utime(spot.name, ns=times, dir_fd=spot.parent, follow_symlinks=False)

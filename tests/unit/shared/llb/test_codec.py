@@ -89,8 +89,8 @@ def test_text_that_is_not_utf8_is_refused() -> None:
 @pytest.mark.parametrize(
     ("message", "complaint"),
     [
-        (pb.Op(exec=pb.ExecOp(meta=pb.Meta(args=["x"]), network=9)), "unknown network mode 9"),  # type: ignore[arg-type]
-        (pb.Op(exec=pb.ExecOp(meta=pb.Meta(), mounts=[pb.Mount(mountType=7)])), "unknown mount type 7"),  # type: ignore[arg-type]
+        (pb.Op(exec=pb.ExecOp(meta=pb.Meta(args=["x"]), network=9)), "invalid network mode 9"),  # type: ignore[arg-type]
+        (pb.Op(exec=pb.ExecOp(meta=pb.Meta(), mounts=[pb.Mount(mountType=7)])), "invalid mount type 7"),  # type: ignore[arg-type]
         (pb.Op(exec=pb.ExecOp()), "no meta"),
         (pb.Op(inputs=[pb.Input(digest="sha256:x")]), "invalid input digest"),
         (pb.Op(inputs=[pb.Input(digest=D, index=-1)]), "invalid input index -1"),
