@@ -46,3 +46,4 @@ python:
 tools: python
 	@tests/tools/debian run test docker
 	@tests/tools/install buildctl dockerfile-frontend buildx minio jaeger >/dev/null
+	@$(DEV)/bin/python -m tests.kit.images debian >/dev/null
