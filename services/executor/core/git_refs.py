@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
-from services.executor.core.source_ids import GitSource
+from services.executor.core.source_ids import BlobSource, GitSource, parse_source
 from shared.errors import BuildFailed, InvalidInput
 
 TRANSPORTS = ("http", "https", "ssh", "git")
@@ -101,6 +101,8 @@ def cache_key(source: GitSource, found: Resolved) -> str:
 
 def resolve_offline(source: GitSource) -> Resolved | None:
     """The answer when the ref or the checksum says it all, None when the remote has to be asked. Raises BuildFailed for a contradiction."""
+    if source.bundle and not source.ref:
+        return Resolved(ref=source.checksum, checksum=source.checksum)
     if is_commit(source.ref):
         if source.checksum and not source.ref.startswith(source.checksum):
             raise BuildFailed(f"expected checksum to match {source.checksum}, got {source.ref}")
@@ -112,6 +114,18 @@ def resolve_offline(source: GitSource) -> Resolved | None:
     if not is_commit(source.checksum):
         raise InvalidInput(f'fetch-by-commit requires a full commit SHA checksum, got "{source.checksum}"')
     return Resolved(ref=_qualified(source.ref) or source.checksum, checksum=source.checksum)
+
+
+def bundle_blob(source: GitSource) -> BlobSource:
+    """Where the bundle lies. Raises InvalidInput for other places than registries and OCI layouts, and without a pinned commit."""
+    if not source.bundle.startswith(("docker-image+blob://", "oci-layout+blob://")):
+        raise InvalidInput(f"git.bundle locator {source.bundle[:200]!r} is not supported")
+    if not source.checksum or not (source.ref or is_commit(source.checksum)):
+        raise InvalidInput("git.bundle requires git.checksum to be set, to a whole commit hash where there is no ref")
+    store = source.bundle_store or source.bundle.partition("://")[2].partition("@")[0]
+    blob = parse_source(source.bundle, {"oci.session": source.bundle_session, "oci.store": store})
+    assert isinstance(blob, BlobSource)
+    return blob
 
 
 def _qualified(ref: str) -> str:

@@ -77,6 +77,8 @@ class GitSource:
     mtime: str = ""
     fetch_by_commit: bool = False
     bundle: str = ""
+    bundle_session: str = ""
+    bundle_store: str = ""
     checkout_bundle: bool = False
 
 
@@ -296,5 +298,7 @@ def _git(rest: str, attrs: Mapping[str, str]) -> GitSource:
         mtime=mtime,
         fetch_by_commit=_flag("git.fetchbycommit", attrs),
         bundle=attrs.get("git.bundle", ""),
+        bundle_session=attrs.get("oci.session", ""),
+        bundle_store=attrs.get("oci.store", ""),
         checkout_bundle=_flag("git.checkoutbundle", attrs),
     )

@@ -2,7 +2,9 @@
 
 import os
 import posixpath
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from services.executor.adapters.sources.image_store import Origins
@@ -32,12 +34,31 @@ class BlobDriver:
         value = {"Digest": digest, "Filename": _safe(source.filename), "Perm": source.perm, "UID": source.uid, "GID": source.gid}
         return SourceResolved(keys=(source_key(sha256_digest(go_json(value))),), pin=digest, executor=self._home)
 
+    @asynccontextmanager
+    async def file(self, source: BlobSource, sessions: Sequence[str], report: Reporter) -> AsyncIterator[Path]:
+        """The blob, verified, as a file that is there while the context is open."""
+        digest = _digest(source)
+        await self._have(source, digest, sessions, report)
+        async with self._blobs.open(digest) as reader:
+            path = reader.local_path()
+            if path is not None:
+                yield path
+                return
+            with tempfile.NamedTemporaryFile(prefix="blob-") as copy:
+                async for chunk in reader.chunks(chunk_size=_CHUNK):
+                    await self._threads.do(copy.write, chunk)
+                copy.flush()
+                yield Path(copy.name)
+
+    async def _have(self, source: BlobSource, digest: Digest, sessions: Sequence[str], report: Reporter) -> None:
+        if await self._blobs.find_missing([digest]):
+            await self._blobs.put(self._download(source, digest, sessions, report), digest=digest)
+
     async def make(self, source: Source, request: RunOp, report: Reporter) -> Ref | None:
         """One file in an empty tree; the blob is verified and kept in the blob store."""
         assert isinstance(source, BlobSource)
         digest = _digest(source)
-        if await self._blobs.find_missing([digest]):
-            await self._blobs.put(self._download(source, digest, request, report), digest=digest)
+        await self._have(source, digest, request.scope.sessions, report)
         made = await self._threads.do(self._store.prepare, None, description=f"blob {source.reference}", lease=request.scope.lease)
         try:
             async with self._blobs.open(digest) as reader:
@@ -50,8 +71,8 @@ class BlobDriver:
             raise
         return Ref(id=done.id, home=self._home)
 
-    async def _download(self, source: BlobSource, digest: Digest, request: RunOp, report: Reporter) -> AsyncIterator[bytes]:
-        origin = self._origins.of(source, request.scope.sessions, lambda text: report.log(2, text.encode() + b"\n"))
+    async def _download(self, source: BlobSource, digest: Digest, sessions: Sequence[str], report: Reporter) -> AsyncIterator[bytes]:
+        origin = self._origins.of(source, sessions, lambda text: report.log(2, text.encode() + b"\n"))
         done = 0
         report.status(digest)
         async for chunk in origin.blob(digest, -1):

@@ -22,6 +22,7 @@ async def make_drivers(
 ) -> Mapping[type, SourceDriver]:
     """`root` is the executor's folder; ETags of http sources are remembered in a bucket."""
     remembered = await mesh.bus.bucket("http-etags")
+    blobs = BlobDriver(home=home, origins=origins, blobs=mesh.blobs, store=store, threads=threads)
     return {
         ImageSource: ImageDriver(origins, KeptDocuments(mesh.blobs, await mesh.bus.bucket("image-origins"))),
         HttpSource: HttpDriver(
@@ -33,9 +34,14 @@ async def make_drivers(
             remembered=remembered,
             home=home,
         ),
-        BlobSource: BlobDriver(home=home, origins=origins, blobs=mesh.blobs, store=store, threads=threads),
+        BlobSource: blobs,
         GitSource: GitDriver(
-            home=home, store=store, links=mesh.sessions, agents=AgentSockets(root / "git-ssh", mesh.sessions), threads=threads
+            home=home,
+            store=store,
+            links=mesh.sessions,
+            agents=AgentSockets(root / "git-ssh", mesh.sessions),
+            threads=threads,
+            bundles=blobs,
         ),
         LocalSource: LocalDriver(home=home, store=store, hashes=hashes, links=mesh.sessions, threads=threads),
     }

@@ -17,10 +17,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from pathlib import Path
 
 from services.executor.adapters.agent_sockets import AgentSockets
+from services.executor.adapters.sources.blob import BlobDriver
 from services.executor.adapters.sources.build_memory import BuildMemory
 from services.executor.adapters.sources.git_cli import GitCli
 from services.executor.core.git_refs import (
     Resolved,
+    bundle_blob,
     cache_key,
     check_remote,
     check_resolved,
@@ -37,7 +39,7 @@ from services.executor.core.snapshots import RecordType, Snapshot
 from services.executor.core.source_ids import GitSource, Source
 from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.threads import Pool
-from shared.errors import BuildFailed, NotFound, Unsupported
+from shared.errors import BuildFailed, InvalidInput, NotFound
 from shared.llb.ops import FileSecret
 from shared.model import Ref
 from shared.session.ports import SessionLinks
@@ -48,8 +50,11 @@ from shared.wire.messages import ResolveSource, RunOp, Scope, SourceResolved
 class GitDriver:
     """`home` is this executor's id, `agents` opens sockets to the client's ssh agent."""
 
-    def __init__(self, *, home: str, store: SnapshotStore, links: SessionLinks, agents: AgentSockets, threads: Pool) -> None:
+    def __init__(
+        self, *, home: str, store: SnapshotStore, links: SessionLinks, agents: AgentSockets, threads: Pool, bundles: BlobDriver
+    ) -> None:
         self._home, self._store, self._links, self._agents, self._threads = home, store, links, agents, threads
+        self._bundles = bundles
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
         self._seen: BuildMemory[Resolved] = BuildMemory()
 
@@ -94,10 +99,12 @@ class GitDriver:
         """What the ref was when this build first asked."""
 
         async def ask() -> Resolved:
-            return await self._resolve(dataclasses.replace(source, keep_git_dir=False, checksum=""), scope.sessions, report)
+            return await self._resolve(
+                dataclasses.replace(source, keep_git_dir=False, checksum=source.checksum if source.bundle else ""), scope.sessions, report
+            )
 
         offline = resolve_offline(source)
-        found = offline or await self._seen.once(scope.lease, f"{source.remote}#{source.ref}", ask)
+        found = offline or await self._seen.once(scope.lease, f"{source.remote}#{source.ref}#{source.bundle}", ask)
         check_resolved(source, found)
         return dataclasses.replace(found, commit="") if source.keep_git_dir else found
 
@@ -105,7 +112,7 @@ class GitDriver:
         async with self._git(source, sessions, report) as git:
             ref = source.ref or await self._default_branch(git, source)
             try:
-                output = await git.run("ls-remote", "--", source.remote, ref, ref + "^{}")
+                output = await git.run("ls-remote", "--", git.url, ref, ref + "^{}")
             except BuildFailed as e:
                 raise e.prefixed(f"failed to fetch remote {redact(source.remote)}") from None
         return pick_ref(source, ref, output)
@@ -140,12 +147,16 @@ class GitDriver:
                 socket = await stack.enter_async_context(self._agents.open(agent, await self._agents.find(agent, sessions)))
             if source.known_hosts:
                 hosts = stack.enter_context(_written(source.known_hosts))
+            bundle = ""
+            if source.bundle:
+                bundle = str(await stack.enter_async_context(self._bundles.file(bundle_blob(source), sessions, report)))
             yield GitCli(
                 report=report,
                 remote=source.remote,
                 secrets=await self._credentials(source, sessions),
                 ssh_socket=socket,
                 known_hosts=hosts,
+                bundle=bundle,
             )
 
     async def _credentials(self, source: GitSource, sessions: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -217,6 +228,9 @@ class GitDriver:
 
     async def _fetch_object(self, repository: GitCli, source: GitSource, found: Resolved) -> None:
         assert repository.git_dir is not None
+        if repository.bundle:
+            await repository.run("fetch", "--no-tags", "--force", "--", repository.bundle, "+refs/*:refs/bundle/*")
+            return
         unshallow = ["--unshallow"] if (repository.git_dir / "shallow").exists() else []
         if is_commit(found.ref) and not source.fetch_by_commit:
             await repository.run("fetch", "--tags", *unshallow, source.remote, found.ref)
@@ -267,7 +281,7 @@ class GitDriver:
         if found.ref.startswith("refs/"):
             await repository.run("update-ref", "--no-deref", found.ref, found.checksum)
             return found.ref
-        name = f"refs/heads/bundle-{found.checksum[:12]}"
+        name = "refs/heads/main"
         await repository.run("update-ref", "--no-deref", name, found.commit or found.checksum)
         return name
 
@@ -366,7 +380,9 @@ class _Silent:
 
 def _checked(source: GitSource) -> GitSource:
     if source.bundle:
-        raise Unsupported("git.bundle: fetching from bundles is not supported by this server yet")
+        bundle_blob(source)
+    if source.checkout_bundle and (source.keep_git_dir or source.subdir):
+        raise InvalidInput("git.checkoutbundle is incompatible with git.keepgitdir and a sub directory")
     return dataclasses.replace(source, remote=check_remote(source.remote))
 
 

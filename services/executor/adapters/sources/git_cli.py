@@ -30,6 +30,12 @@ class GitCli:
     ssh_socket: str = ""
     known_hosts: str = ""
     local: bool = False  # allow file:// for a repository of our own
+    bundle: str = ""  # a bundle file that stands in for the remote
+
+    @property
+    def url(self) -> str:
+        """Where objects come from."""
+        return self.bundle or self.remote
 
     async def run(self, *args: str) -> str:
         """Standard output. Raises BuildFailed with git's own words; a cancelled caller kills git and what it started."""
@@ -102,7 +108,7 @@ class GitCli:
             "PATH": os.environ.get("PATH", os.defpath),
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_SSH_COMMAND": f"ssh -F /dev/null {hosts}",
-            "GIT_ALLOW_PROTOCOL": ":".join((*TRANSPORTS, "file") if self.local else TRANSPORTS),
+            "GIT_ALLOW_PROTOCOL": ":".join((*TRANSPORTS, "file") if self.local or self.bundle else TRANSPORTS),
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "HOME": "/dev/null",

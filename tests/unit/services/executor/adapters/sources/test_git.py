@@ -6,9 +6,11 @@ import itertools
 import os
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -16,7 +18,7 @@ from services.executor.adapters.agent_sockets import AgentSockets
 from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
 from services.executor.adapters.sources.git import GitDriver
 from services.executor.core.snapshots import RecordType
-from services.executor.core.source_ids import GitSource
+from services.executor.core.source_ids import BlobSource, GitSource
 from shared.blobs.threads import Pool
 from shared.errors import BuildFailed, InvalidInput
 from shared.model import Platform, Ref, sha256_digest
@@ -55,6 +57,16 @@ class Log:
         self.text += data
 
 
+class Bundles:
+    """Blobs that lie in a folder: what BlobDriver.file gives."""
+
+    found: ClassVar[dict[str, Path]] = {}
+
+    @asynccontextmanager
+    async def file(self, source: BlobSource, sessions: Sequence[str], report: object) -> AsyncIterator[Path]:
+        yield self.found[str(source.reference.digest)]
+
+
 class World:
     """A repository, the web server that shows it (dumb http), and a driver."""
 
@@ -69,7 +81,12 @@ class World:
         self.threads = Pool("test", 4)
         sessions = SessionRegistry()
         self.driver = GitDriver(
-            home="e1", store=self.store, links=sessions, agents=AgentSockets(root / "ssh", sessions), threads=self.threads
+            home="e1",
+            store=self.store,
+            links=sessions,
+            agents=AgentSockets(root / "ssh", sessions),
+            threads=self.threads,
+            bundles=Bundles(),  # type: ignore[arg-type]
         )
         self.log = Log()
 
@@ -258,6 +275,24 @@ async def test_bundle(world: World) -> None:
     with world.store.mount(ref.id) as root:
         assert os.listdir(root) == ["bundle"]
         assert commit in git(world.work, "bundle", "list-heads", f"{root}/bundle")
+
+
+async def test_from_a_bundle(world: World, tmp_path: Path) -> None:
+    """Objects come out of the bundle, the remote is not asked; what is not in it is an error; other places are refused."""
+    commit = world.commit(a_txt="1")
+    bundle = tmp_path / "b.bundle"
+    git(world.work, "bundle", "create", str(bundle), "refs/heads/main")
+    digest = sha256_digest(bundle.read_bytes())
+    Bundles.found[digest] = bundle
+    source = GitSource(remote="https://nowhere.invalid/r", checksum=commit, bundle=f"docker-image+blob://host/x@{digest}")
+    for ref in ("main", commit, ""):
+        resolved = await world.resolve(replace(source, ref=ref))
+        assert commit == resolved.pin and world.files(await world.make(replace(source, ref=ref), resolved)) == {"a.txt": "1"}
+    with pytest.raises(BuildFailed):
+        await world.make(replace(source, checksum="d" * 40, ref="d" * 40))
+    for bad in (replace(source, checksum=""), replace(source, bundle="file:///etc/passwd"), replace(source, bundle="oci-layout+blob://x")):
+        with pytest.raises(InvalidInput):
+            await world.resolve(bad)
 
 
 async def test_errors(world: World) -> None:
