@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.quick_start import lazy_dataclasses
+from services.quick_start import lazy_dataclasses, loaded, spare_collections
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     os.umask(0)  # modes that builds ask for are literal
     lazy_dataclasses()
+    spare_collections()
     from shared.errors import BuildmeshError
 
     try:
@@ -38,7 +39,7 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.config, state=arguments.state, addresses=arguments.addr or (), http=arguments.http, log_level=arguments.log_level
     )
     with state_lock(config.mesh.state):
-        return run_loop(all_in_one(config, dict(os.environ)))
+        return run_loop(all_in_one(config, dict(os.environ), on_ready=loaded))
 
 
 if __name__ == "__main__":

@@ -4,13 +4,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from services.quick_start import lazy_dataclasses
+from services.quick_start import lazy_dataclasses, loaded, spare_collections
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status. Errors go to stderr as `buildkitd: …`, as software that starts one expects."""
     os.umask(0)  # modes that builds ask for are literal
     lazy_dataclasses()
+    spare_collections()
     from shared.errors import BuildmeshError
 
     try:
@@ -34,9 +35,13 @@ def _run(argv: Sequence[str], environment: dict[str, str]) -> int:
     from services.daemon.plan import make_plan
     from shared.run.process import run_loop
 
+    def ready() -> None:
+        loaded()
+        notify(environment, "READY=1")
+
     config = make_plan(flags, environment, rootless=rootless)
     with state_lock(config.mesh.state):
-        status = run_loop(all_in_one(config, environment, on_ready=lambda: notify(environment, "READY=1")))
+        status = run_loop(all_in_one(config, environment, on_ready=ready))
         notify(environment, "STOPPING=1")
     return status
 
