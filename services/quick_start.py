@@ -11,7 +11,6 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
-
 LOADING = (100_000, 50, 50)
 RUNNING = (10_000, 20, 20)
 
