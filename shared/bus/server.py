@@ -219,7 +219,10 @@ class Server:
             await self.send(running, frames.FAILURE, to_failure(CallLost("the server is stopping")))
 
     async def _finish(self, running: Running, frame: str, answer: Any) -> None:
-        data = await self._wrapper.wrap(answer, key=running.id, frame=frame)
+        try:
+            data = await self._wrapper.wrap(answer, key=running.id, frame=frame)
+        except (TypeError, ValueError, OverflowError) as error:  # an answer that can't be packed is that call's trouble alone
+            data = await self._wrapper.wrap(to_failure(error), key=running.id, frame=frames.FAILURE)
         if running.reply:
             await self._tell(running.reply, data)
         if running.lease is not None:

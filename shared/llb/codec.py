@@ -38,7 +38,7 @@ def encode_op(op: ops.Op) -> bytes:
         _kind_to_pb(op.kind, kind)
         return rest.SerializeToString(deterministic=True) + kind.SerializeToString(deterministic=True)
     except (UnicodeError, ValueError) as error:
-        raise InvalidInput(f"failed to marshal operation: {_reason(error)}") from error
+        raise InvalidInput(_reason(error)) from error
 
 
 def _reason(error: Exception) -> str:

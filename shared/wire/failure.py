@@ -1,5 +1,6 @@
 """Errors as they travel on the bus: one message type, turned to and from shared.errors in one place."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -37,11 +38,14 @@ _KINDS: dict[str, type[BuildmeshError]] = {
     )
 }
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 def to_failure(error: BaseException) -> Failure:
-    """Any exception; what is not in our tree becomes Internal with its class and text."""
+    """Any exception; what is not in our tree becomes Internal with its class and text. Bytes that are no UTF-8 become U+FFFD."""
     if not isinstance(error, BuildmeshError):
-        return Failure(kind="Internal", code=Code.INTERNAL, message=f"{type(error).__name__}: {error}", reason="Unexpected")
+        text = _sendable(f"{type(error).__name__}: {error}")
+        return Failure(kind="Internal", code=Code.INTERNAL, message=text, reason="Unexpected")
     data: dict[str, str] = {}
     if isinstance(error, errors.RefLost):
         data["ref_id"] = error.ref_id
@@ -50,11 +54,16 @@ def to_failure(error: BaseException) -> Failure:
     return Failure(
         kind=type(error).__name__,
         code=int(error.status_code),
-        message=error.message,
+        message=_sendable(error.message),
         reason=error.reason,
         details=error.details,
         data=data,
     )
+
+
+def _sendable(text: str) -> str:
+    """Without the surrogates by which Python keeps the bytes of odd file names and Dockerfiles."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def from_failure(failure: Failure) -> BuildmeshError:

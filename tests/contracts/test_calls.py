@@ -13,11 +13,11 @@ from shared.bus.calls import Calls, CallSettings, Handlers, Served
 from shared.bus.memory import MemoryBus
 from shared.bus.nats import NatsBus
 from shared.bus.ports import Bus
-from shared.errors import BlobMissing, CallLost, Canceled, Denied, InvalidInput, RefLost, vertex_detail
+from shared.errors import BlobMissing, BuildmeshError, CallLost, Canceled, Denied, InvalidInput, RefLost, vertex_detail
 from shared.model import LogChunk
 from shared.run.backends import BlobClaims
 from shared.wire.messages import BridgeReadFile as Ask
-from shared.wire.messages import Done, FileData, TaskProgress
+from shared.wire.messages import Done, FileData, SourceMeta, TaskProgress
 
 ACK_WAIT = 1.0
 QUICK = CallSettings(tick=0.05, accept_after=0.05, heartbeat=0.1, silence=0.6, resend=0.2, accept_within=3.0, requeue=2.0, limit=64 * 1024)
@@ -146,6 +146,25 @@ async def test_the_error_of_a_task_group_is_told_and_the_server_lives(connect: A
         for _ in range(2):
             with pytest.raises(Denied, match="inside"):
                 await client.call(subject, ask())
+
+
+@pytest.mark.parametrize("path", ["raise", "answer"])
+async def test_text_that_is_no_utf8_fails_its_call_only(connect: Any, blobs: MemoryBlobs, path: str) -> None:
+    """Names of files and lines of Dockerfiles may hold any bytes, which Python keeps as surrogates."""
+
+    def odd(request: Ask, served: Served) -> SourceMeta | FileData:
+        if request.path == "raise":
+            raise Denied("open a\udcff")
+        return SourceMeta(git_ref="\udcff") if request.path == "answer" else FileData(data=b"still there")
+
+    subject = unique("call")
+    async with calls_on(connect, blobs) as server, calls_on(connect, blobs) as client, serving(server, subject, {Ask: odd}):
+        with pytest.raises(BuildmeshError) as raised:
+            await client.call(subject, ask(path))
+        assert await client.call(subject, ask()) == FileData(data=b"still there")
+
+    assert raised.value.message.isprintable()
+    assert path == "answer" or raised.value.message == "open a\ufffd"
 
 
 async def test_progress_arrives_in_order_before_the_answer(connect: Any, blobs: MemoryBlobs) -> None:

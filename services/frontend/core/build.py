@@ -13,7 +13,7 @@ from services.frontend.core.requests import Asking, Solve, Together, Tree
 from services.frontend.core.subrequests import answer_subrequest
 from services.frontend.core.syntax import check_syntax
 from services.frontend.core.to_llb.convert import Conversion, Converted, convert
-from shared.errors import Unsupported, frontend_cap_detail
+from shared.errors import InvalidInput, Unsupported, frontend_cap_detail
 from shared.llb import MarshalDefaults, marshal
 from shared.model import Platform, format_platform
 from shared.oci import go_json
@@ -111,7 +111,10 @@ class _Built:
 
 def _solve(conversion: Conversion, options: Options) -> Asking[_Built]:
     converted: Converted = yield from convert(conversion)
-    definition = marshal(converted.stage.state, converted.defaults)
+    try:
+        definition = marshal(converted.stage.state, converted.defaults)
+    except InvalidInput as error:
+        raise DockerfileError(f"failed to marshal LLB definition: {error.message}") from None
     tree: Tree = yield Solve(definition=definition, cache_imports=options.cache_imports)
     stage = converted.stage
     return _Built(tree=tree, image=stage.image, base_image=stage.base_image, epoch=converted.setting.epoch)

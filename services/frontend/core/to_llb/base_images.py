@@ -6,6 +6,7 @@ from services.frontend.core.dockerfile.linter import Linter
 from services.frontend.core.dockerfile.parser import parse
 from services.frontend.core.dockerfile.stages import Stage, parse_instruction
 from services.frontend.core.failure import DockerfileError, line_spans, located
+from services.frontend.core.go_text import quote
 from services.frontend.core.image import Image, empty_image
 from services.frontend.core.named_context import image_of, reference_of, resolve_image
 from services.frontend.core.requests import Asking, Together
@@ -59,7 +60,7 @@ def _resolve(stage: StageState, setting: Setting, contexts: Contexts, needed: bo
         try:
             reference = reference_of(name)
         except DockerfileError as error:
-            raise error.prefixed(f'failed to parse stage name "{name}"') from None
+            raise error.prefixed(f"failed to parse stage name {quote(name)}") from None
         platform = stage.platform or setting.target_platform
         stage.stage.base = str(reference.with_default_tag())
         done = False

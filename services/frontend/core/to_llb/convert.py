@@ -11,6 +11,7 @@ from services.frontend.core.dockerfile.parser import parse
 from services.frontend.core.dockerfile.shell_words import Budget, WordRules
 from services.frontend.core.dockerfile.stages import Stage, parse_stages
 from services.frontend.core.failure import DockerfileError, line_spans, located
+from services.frontend.core.go_text import quote
 from services.frontend.core.image import DEFAULT_PATH
 from services.frontend.core.requests import Asking
 from services.frontend.core.to_llb.base_images import resolve_bases
@@ -175,7 +176,7 @@ def _target(setting: Setting) -> StageState:
         return table.stages[-1]
     target = table.by_name(name)
     if target is None:
-        raise DockerfileError(f'target stage "{name}" could not be found').suggesting(name, table.names())
+        raise DockerfileError(f"target stage {quote(name)} could not be found").suggesting(name, table.names())
     return target
 
 

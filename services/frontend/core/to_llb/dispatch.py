@@ -7,6 +7,7 @@ from services.frontend.core.dockerfile import commands as c
 from services.frontend.core.dockerfile.linter import Linter
 from services.frontend.core.dockerfile.shell_words import WordRules, expand
 from services.frontend.core.failure import DockerfileError
+from services.frontend.core.go_text import quote
 from services.frontend.core.to_llb import configure
 from services.frontend.core.to_llb.checks import check_variables
 from services.frontend.core.to_llb.copying import CopyOrder, dispatch_copy
@@ -81,9 +82,8 @@ def _copy(stage: StageState, command: c.Copy, step: Step, setting: Setting, lint
         paths = stage.context_paths
     else:
         if not source_stage.dispatched:
-            raise DockerfileError(
-                f'cannot copy from stage "{command.source_stage}", it needs to be defined before current stage "{stage.shown_name}"'
-            )
+            names = quote(command.source_stage), quote(stage.shown_name)
+            raise DockerfileError("cannot copy from stage {}, it needs to be defined before current stage {}".format(*names))
         order = CopyOrder(command=command, source=source_stage.state, parents=command.parents)
         paths = source_stage.paths
     dispatch_copy(stage, order, setting, linter)

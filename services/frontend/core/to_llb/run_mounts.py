@@ -50,7 +50,7 @@ def collect_mounts(stage: StageState, command: Run, sources: list[StageState], s
         from_stage = mount.source_stage or ("scratch" if mount.type is MountType.CACHE else "")
         if from_stage and not source.dispatched:
             raise DockerfileError(
-                f'cannot mount from stage "{from_stage}" to "{mount.target}", stage needs to be defined before current command'
+                f"cannot mount from stage {quote(from_stage)} to {quote(mount.target)}, stage needs to be defined before current command"
             )
         match mount.type:
             case MountType.SECRET:

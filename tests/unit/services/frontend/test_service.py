@@ -138,6 +138,19 @@ async def test_an_error_brings_the_place_in_the_dockerfile() -> None:
     assert len(detail.json()["info"]["definition"]["def"]) == 2, "the op that loaded the Dockerfile and the pointer to it"
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b"\xff foo", "dockerfile parse error on line 2: unknown instruction: \ufffd"),
+        (b"RUN \xff", "failed to marshal LLB definition: string field contains invalid UTF-8"),
+    ],
+)
+async def test_bytes_that_are_no_text_are_an_error_and_no_more(line: bytes, says: str) -> None:
+    error = await failed(PlayedBridge({"Dockerfile": b"FROM alpine\n" + line + b"\n"}), request())
+
+    assert (type(error), error.message) == (BuildFailed, says)
+
+
 async def test_a_missing_dockerfile_keeps_the_class_of_its_cause() -> None:
     error = await failed(PlayedBridge({}), request())
 
