@@ -24,7 +24,18 @@ from shared.run import Mesh
 from shared.telemetry import names
 from shared.wire import subjects
 from shared.wire.codec import Codec
-from shared.wire.messages import CacheDrop, CacheLink, CacheQuery, CacheRecordsOf, CacheSave, DiskUsage, LeaseReleased, LeaseRenew, Prune
+from shared.wire.messages import (
+    CacheChain,
+    CacheDrop,
+    CacheLink,
+    CacheQuery,
+    CacheRecordsOf,
+    CacheSave,
+    DiskUsage,
+    LeaseReleased,
+    LeaseRenew,
+    Prune,
+)
 
 GC_DELAY = 1.0  # seconds after a start or a build
 RETRY = 1.0
@@ -86,6 +97,7 @@ class Cachestore:
 
     def _handlers(self) -> Handlers:
         return {
+            CacheChain: self._questions.chain,
             CacheQuery: self._questions.query,
             CacheRecordsOf: self._questions.records,
             CacheSave: self._questions.save,

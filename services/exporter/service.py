@@ -1,6 +1,8 @@
 """Wires the exporter: calls on `call.exporter`."""
 
 from services.exporter.adapters.blob_source import StoreBlobs
+from services.exporter.adapters.cache_export import CacheExport
+from services.exporter.adapters.cache_import import import_cache
 from services.exporter.adapters.client_files import SessionFiles
 from services.exporter.adapters.executors import ExecutorLayers
 from services.exporter.adapters.image_export import ImageExport
@@ -12,11 +14,22 @@ from services.exporter.config import ExporterConfig
 from services.exporter.core.options import VERTEX_NAME, Kind, parse_options
 from services.exporter.core.push_order import decode_push
 from shared.bus.calls import Calls, Served
-from shared.registry.client import HttpPool
+from shared.registry.client import Asker, HttpPool
+from shared.registry.pull import Puller
 from shared.run.mesh import Mesh
 from shared.session.credentials import SessionCredentials
 from shared.wire import subjects
-from shared.wire.messages import CheckExport, Done, ExportChecked, ExportDone, FinalizeExport, RunExport
+from shared.wire.messages import (
+    CacheImported,
+    CheckExport,
+    Done,
+    ExportCache,
+    ExportChecked,
+    ExportDone,
+    FinalizeExport,
+    ImportCache,
+    RunExport,
+)
 
 __all__ = ["run"]
 
@@ -54,16 +67,33 @@ class Exporter:
 
     async def finalize(self, request: FinalizeExport, served: Served) -> Done:
         """Push."""
+        push = self._push(request.session, CallProgress(served, request.vertex))
+        await push.run(decode_push(request.finalize))
+        return Done()
+
+    async def export_cache(self, request: ExportCache, served: Served) -> ExportDone:
+        """A cache to a registry or to the client."""
         progress = CallProgress(served, request.vertex)
-        push = RegistryPush(
+        push = self._push(request.session, progress)
+        blobs = StoreBlobs(self._mesh.blobs)
+        return await CacheExport(push=push, links=self._mesh.sessions, blobs=blobs, progress=progress).run(request)
+
+    async def import_cache(self, request: ImportCache, served: Served) -> CacheImported:
+        """A cache that was exported by us or by BuildKit."""
+        asker = Asker(credentials=self._credentials(request.session))
+        return await import_cache(request, Puller(self._pool, self._config.registries, asker), self._mesh.sessions)
+
+    def _credentials(self, session: str) -> SessionCredentials:
+        return SessionCredentials(self._mesh.sessions, [session])
+
+    def _push(self, session: str, progress: CallProgress) -> RegistryPush:
+        return RegistryPush(
             pool=self._pool,
             hosts=self._config.registries,
-            credentials=SessionCredentials(self._mesh.sessions, [request.session]),
+            credentials=self._credentials(session),
             blobs=StoreBlobs(self._mesh.blobs),
             progress=progress,
         )
-        await push.run(decode_push(request.finalize))
-        return Done()
 
 
 async def run(config: ExporterConfig, mesh: Mesh) -> None:
@@ -74,7 +104,13 @@ async def run(config: ExporterConfig, mesh: Mesh) -> None:
     try:
         await mesh.calls.serve(
             subjects.EXPORTER,
-            {CheckExport: exporter.check, RunExport: exporter.export, FinalizeExport: exporter.finalize},
+            {
+                CheckExport: exporter.check,
+                RunExport: exporter.export,
+                FinalizeExport: exporter.finalize,
+                ExportCache: exporter.export_cache,
+                ImportCache: exporter.import_cache,
+            },
             queue="exporter",
             ready=lambda: mesh.readiness.up("exporter"),
         )

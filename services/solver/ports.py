@@ -7,10 +7,12 @@ from services.solver.core.cache_key import CacheKey
 from services.solver.core.graph import LlbOp
 from services.solver.core.questions import Question, Reply
 from services.solver.core.vertex import ContentSelector, Digest
-from shared.model import LogChunk, Platform, Ref, Status
+from shared.model import CacheEntry, Layer, LogChunk, Platform, Ref, Status
 from shared.wire.messages import (
     BridgeResult,
     BuildEvents,
+    ChainNode,
+    Compression,
     ExportDone,
     ExportResult,
     FileData,
@@ -40,6 +42,18 @@ class CacheIndex(Protocol):
         ...
 
 
+class CacheTravel(Protocol):
+    """Caches that come from elsewhere and go elsewhere. Raises what the other side says."""
+
+    async def chain(self, keys: Sequence[str]) -> tuple[ChainNode, ...]:
+        """Everything that these keys follow from, inputs first; empty when the index can't be asked."""
+        ...
+
+    async def learn(self, entries: Sequence[CacheEntry]) -> None:
+        """Add an imported cache to the index. Idempotent."""
+        ...
+
+
 class Work(Protocol):
     """Executors. All calls may raise RefLost naming one of the refs given; lost calls are repeated inside."""
 
@@ -58,6 +72,10 @@ class Work(Protocol):
         heard: Heard,
     ) -> tuple[Ref | None, ...]:
         """Run an op where its inputs are, or anywhere; its outputs."""
+        ...
+
+    async def pack(self, ref: Ref, compression: Compression, scope: Scope, heard: Heard, *, only_known: bool) -> tuple[Layer, ...]:
+        """The layers of a ref; with `only_known` empty when a blob would have to be made."""
         ...
 
     async def hash_content(self, ref: Ref | None, selectors: Sequence[ContentSelector], scope: Scope, heard: Heard) -> Digest:
@@ -101,8 +119,25 @@ class Exports(Protocol):
         ...
 
     async def export(
-        self, exporter: TypedAttrs, index: int, vertex: Digest, result: ExportResult, where: "ExportScope", heard: Heard
+        self,
+        exporter: TypedAttrs,
+        index: int,
+        vertex: Digest,
+        result: ExportResult,
+        where: "ExportScope",
+        heard: Heard,
+        inline_cache: Mapping[str, tuple[CacheEntry, ...]],
     ) -> ExportDone: ...
+
+    async def export_cache(
+        self, option: TypedAttrs, entries: Sequence[CacheEntry], vertex: Digest, where: "ExportScope", heard: Heard
+    ) -> ExportDone:
+        """Write a cache to where the option says."""
+        ...
+
+    async def import_cache(self, option: TypedAttrs, vertex: Digest, session: str, scope: Scope, heard: Heard) -> tuple[CacheEntry, ...]:
+        """Read a cache."""
+        ...
 
     async def finalize(self, order: bytes, vertex: Digest, where: "ExportScope", heard: Heard) -> None:
         """The second half (push) of an export."""

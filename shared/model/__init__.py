@@ -3,6 +3,7 @@
 Nothing here does I/O, nothing here knows a codec. Everything may import this floor.
 """
 
+from shared.model.cache_chain import CacheEntry, CacheInput
 from shared.model.digest import Digest, is_digest, parse_digest, sha256_digest
 from shared.model.ident import is_safe_id, require_safe_id
 from shared.model.platform import Platform, format_platform, parse_platform, parse_specifier
@@ -10,6 +11,8 @@ from shared.model.progress import LogChunk, ProgressGroup, SourceInfo, SourcePos
 from shared.model.ref import Layer, Ref
 
 __all__ = [
+    "CacheEntry",
+    "CacheInput",
     "Digest",
     "Layer",
     "LogChunk",

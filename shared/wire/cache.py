@@ -7,7 +7,7 @@ Semantics: solver/cachemanager.go.
 
 from dataclasses import dataclass
 
-from shared.model import Digest, Ref
+from shared.model import CacheEntry, Digest, Ref
 from shared.wire.execute import UsageRecord
 
 
@@ -104,6 +104,29 @@ class CacheLink:
 
     nodes: tuple[KeyNode, ...]
     key: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheChain:
+    """Everything that these keys follow from, for a cache export. Answer: CacheChainFound."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainNode:
+    """A key: `entry` without layers, its inputs before it in the list; its best result if it has one."""
+
+    id: str
+    entry: CacheEntry
+    has_record: bool = False
+    ref: Ref | None = None
+    created_at: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheChainFound:
+    nodes: tuple[ChainNode, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -177,6 +177,7 @@ class Pack:
     rewrite_epoch: int = -1
     base_layers: int = 0
     fetch: bool = True
+    only_known: bool = False  # answer without layers instead of making a blob that nobody has made yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

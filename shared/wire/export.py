@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from shared.model import Digest, Platform, Ref
+from shared.model import CacheEntry, Digest, Platform, Ref
 from shared.wire.build import TypedAttrs
 from shared.wire.execute import Scope
 
@@ -55,6 +55,7 @@ class RunExport:
     session: str
     scope: Scope
     compatibility_version: int = 30
+    inline_cache: Mapping[str, tuple[CacheEntry, ...]] = field(default_factory=dict)  # by platform id ("" = single), for the config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +74,31 @@ class FinalizeExport:
     vertex: Digest
     session: str
     scope: Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportCache:
+    """Write a cache to where `option` says (call `call.exporter`), progress on `vertex`. Answer: ExportDone."""
+
+    option: TypedAttrs
+    entries: tuple[CacheEntry, ...]
+    vertex: Digest
+    session: str
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportCache:
+    """Read a cache that somebody exported (call `call.exporter`), progress on `vertex`. Answer: CacheImported."""
+
+    option: TypedAttrs
+    vertex: Digest
+    session: str
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheImported:
+    """What it says; layers are lazy: they name the repository they come from."""
+
+    entries: tuple[CacheEntry, ...] = ()

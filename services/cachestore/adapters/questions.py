@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 
+from services.cachestore.core.chains import chain_of
 from services.cachestore.core.key_graph import Dep, KeyGraph, ResultRow, root_id
 from shared.bus.calls import Served
 from shared.errors import InvalidInput
-from shared.model import Ref
+from shared.model import CacheEntry, Ref
 from shared.telemetry import Counter
 from shared.wire.messages import (
+    CacheChain,
+    CacheChainFound,
     CacheDrop,
     CacheKeys,
     CacheLink,
@@ -17,6 +20,7 @@ from shared.wire.messages import (
     CacheRecordsOf,
     CacheSave,
     CacheSaved,
+    ChainNode,
     Done,
     FoundKey,
     KeyDep,
@@ -71,6 +75,20 @@ class Questions:
         self._link(order.nodes, ids)
         self._changed()
         return CacheSaved(key_ids=tuple(ids), record="")
+
+    def chain(self, question: CacheChain, served: Served) -> CacheChainFound:
+        """CacheChain → CacheChainFound."""
+        if len(question.keys) > MAX_NODES:
+            raise InvalidInput(f"a question about {len(question.keys)} keys is too large")
+        _check_text(*question.keys)
+        found = chain_of(self._graph, question.keys)
+        return CacheChainFound(nodes=tuple(self._chain_node(id, entry) for id, entry in found))
+
+    def _chain_node(self, id: str, entry: CacheEntry) -> ChainNode:
+        row = next((row for row in self._graph.records(id) if self._usable(row.ref)), None)
+        if row is None:
+            return ChainNode(id=id, entry=entry)
+        return ChainNode(id=id, entry=entry, has_record=True, ref=row.ref, created_at=row.created_at)
 
     def drop(self, order: CacheDrop, served: Served) -> Done:
         """CacheDrop → Done."""

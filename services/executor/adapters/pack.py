@@ -36,6 +36,10 @@ _Make: TypeAlias = Callable[[], Iterable[bytes | memoryview]]
 """Opens the tar; called in the thread that reads it."""
 
 
+class NotMadeYet(BuildmeshError):
+    """A blob would have to be made, which the caller did not want."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
     """How a layer shall be compressed; `epoch` ≥ 0 = no time in it is later than that (seconds)."""
@@ -44,6 +48,7 @@ class _Wanted:
     level: int
     force: bool
     epoch: int = -1
+    only_known: bool = False
 
     @property
     def note(self) -> str:
@@ -63,7 +68,7 @@ class LayerPacker:
             leftover.unlink(missing_ok=True)
 
     async def pack(self, id: str, request: Pack, report: Reporter) -> tuple[Layer, ...]:
-        """Every layer of snapshot `id`, base first, its blob in the store. Raises InvalidInput, Unsupported, RefLost."""
+        """Every layer of snapshot `id`, base first, its blob in the store. Raises InvalidInput, Unsupported, RefLost, NotMadeYet."""
         try:
             kind = Compression(request.compression.type)
         except ValueError:
@@ -75,7 +80,13 @@ class LayerPacker:
             async with asyncio.TaskGroup() as tasks:
                 for index, layer in enumerate(layers):
                     epoch = request.rewrite_epoch if index >= request.base_layers else -1
-                    wanted = _Wanted(kind=kind, level=request.compression.level, force=request.compression.force, epoch=epoch)
+                    wanted = _Wanted(
+                        kind=kind,
+                        level=request.compression.level,
+                        force=request.compression.force,
+                        epoch=epoch,
+                        only_known=request.only_known,
+                    )
                     packed.append(tasks.create_task(self._one(layer, wanted, request.scope.sessions, report)))
         except* BuildmeshError as group:
             raise first_failure(group) from None
@@ -95,6 +106,8 @@ class LayerPacker:
                     continue
                 if await self._here(known, sessions, report):
                     return known
+            if wanted.only_known:
+                raise NotMadeYet(layer.id)
             source = self._noted(layer.id, LAYER_NOTE)
             if source is not None and wanted.epoch < 0 and await self._here(source, sessions, report):
                 return await self._convert(layer.id, source, wanted)

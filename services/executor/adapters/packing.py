@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from services.executor.adapters.materialise import Materialise
+from services.executor.adapters.pack import NotMadeYet
 from services.executor.adapters.reporter import reporting
 from services.executor.adapters.sources.layer_fetch import LayerFetch
 from services.executor.ports import Reporter
@@ -37,8 +38,13 @@ class Packing:
                     for layer in request.ref.layers:
                         await self._fetch.ensure(layer, request.scope.sessions, report)
                 return Packed(layers=request.ref.layers)
+            if request.only_known and request.ref.home != self._home:
+                return Packed(layers=())
             id = await self._materialise.one(request.ref, request.scope, report)
-            return Packed(layers=await self._packer.pack(id, request, report))
+            try:
+                return Packed(layers=await self._packer.pack(id, request, report))
+            except NotMadeYet:
+                return Packed(layers=())
 
     def _usable_as_is(self, ref: Ref, request: Pack) -> bool:
         if not ref.layers or request.rewrite_epoch >= 0:

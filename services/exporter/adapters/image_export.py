@@ -13,7 +13,7 @@ from services.exporter.core.push_order import encode_push, push_order
 from services.exporter.core.tree_export import check_targets
 from services.exporter.ports import BlobSource, ClientFiles, Layers, Progress
 from shared.errors import BuildFailed, InvalidInput, Unsupported
-from shared.model import Layer, Ref
+from shared.model import CacheEntry, Layer, Ref
 from shared.wire.messages import ExportDone, RunExport
 
 
@@ -40,7 +40,7 @@ class ImageExport:
         )
         targets = result_platforms(plan.metadata, request.platform)
         check_targets(targets, plan.metadata, result.refs, is_map=result.is_map)
-        parts = await self._pack(plan, targets, _refs(request, targets))
+        parts = await self._pack(plan, targets, _refs(request, targets), request.inline_cache)
         image = build_image(plan, parts)
         for document in image.documents:
             async with self._progress.step(document.status):
@@ -49,13 +49,19 @@ class ImageExport:
             return self._finish_image(image, plan)
         return await self._finish_archive(image, plan, request.index)
 
-    async def _pack(self, plan: ImagePlan, targets: Sequence[TargetPlatform], refs: Mapping[str, Ref | None]) -> list[Part]:
+    async def _pack(
+        self,
+        plan: ImagePlan,
+        targets: Sequence[TargetPlatform],
+        refs: Mapping[str, Ref | None],
+        caches: Mapping[str, tuple[CacheEntry, ...]],
+    ) -> list[Part]:
         parts = []
         async with self._progress.step("exporting layers"):
             for target in targets:
                 ref = refs[target.id]
                 packed = await self._pack_one(plan, target, ref) if ref is not None else ()
-                parts.append(Part(target=target, layers=packed))
+                parts.append(Part(target=target, layers=packed, inline_cache=caches.get(target.id) or caches.get("", ())))
         return parts
 
     async def _pack_one(self, plan: ImagePlan, target: TargetPlatform, ref: Ref) -> tuple[Layer, ...]:

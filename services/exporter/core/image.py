@@ -10,8 +10,9 @@ from services.exporter.core.history import clamp, config_bytes, normalize, parse
 from services.exporter.core.options import Options, check_conflicts
 from services.exporter.core.platforms import BASE_CONFIG_KEY, CONFIG_KEY, TargetPlatform, keyed
 from shared.errors import InvalidInput
-from shared.model import Digest, Layer, Platform, sha256_digest
+from shared.model import CacheEntry, Digest, Layer, Platform, sha256_digest
 from shared.oci import Descriptor, Index, Manifest, convert_media_type, default_image_config, go_json
+from shared.oci.cache_config import INLINE_KEY, encode_inline
 from shared.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, is_foreign
 
 CREATED = "org.opencontainers.image.created"
@@ -45,6 +46,7 @@ class Part:
 
     target: TargetPlatform
     layers: tuple[Layer, ...] = ()
+    inline_cache: tuple[CacheEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +145,9 @@ def _config(plan: ImagePlan, part: Part) -> bytes:
     if epoch is not None:
         base = keyed(plan.metadata, BASE_CONFIG_KEY, part.target.id)
         history = clamp(history, parse_history(parse_config(base)) if base else [], epoch)
+    cache = encode_inline(part.inline_cache, part.layers) if part.inline_cache else b""
+    if cache:
+        document = {**document, INLINE_KEY: base64.b64encode(cache).decode()}
     return config_bytes(document, diff_ids=[layer.diff_id for layer in part.layers], history=history, epoch=epoch)
 
 

@@ -1,5 +1,6 @@
 """The cache index over calls to the cachestore."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 from services.solver.core.cache_key import CacheKey, root_key_id
@@ -7,14 +8,28 @@ from services.solver.core.questions import FetchRecords, LinksFound, QueryLinks,
 from services.solver.core.vertex import CacheRecord, Digest
 from shared.bus.calls import Calls
 from shared.errors import BuildmeshError
+from shared.model import CacheEntry, Ref
 from shared.model import Digest as ContentDigest
-from shared.model import Ref
 from shared.run import new_id
 from shared.telemetry import Log
 from shared.wire import subjects
-from shared.wire.messages import CacheDrop, CacheKeys, CacheQuery, CacheRecords, CacheRecordsOf, CacheSave, CacheSaved, KeyDep, KeyNode
+from shared.wire.messages import (
+    CacheChain,
+    CacheChainFound,
+    CacheDrop,
+    CacheKeys,
+    CacheQuery,
+    CacheRecords,
+    CacheRecordsOf,
+    CacheSave,
+    CacheSaved,
+    ChainNode,
+    KeyDep,
+    KeyNode,
+)
 
 REMEMBERED = 10_000
+LINK_OUTPUT = 0  # links are known by the hash of digest and output, as in cache configs, so that imported ones are the same links
 WITHIN = 10.0  # seconds until a cachestore that is not there counts as empty
 
 
@@ -42,9 +57,8 @@ class CachestoreIndex:
     async def _query(self, q: QueryLinks) -> LinksFound:
         nodes = tuple(KeyNode(digest="", output=0, id=key_id) for key_id, _ in q.links)
         deps = tuple(KeyDep(node=i, selector=selector) for i, (_, selector) in enumerate(q.links))
-        found: CacheKeys = await self._calls.call(
-            subjects.CACHE, CacheQuery(nodes=nodes, deps=deps, input=q.input, digest=q.digest, output=q.output), within=WITHIN
-        )
+        question = CacheQuery(nodes=nodes, deps=deps, input=q.input, digest=root_key_id(q.digest, q.output), output=LINK_OUTPUT)
+        found: CacheKeys = await self._calls.call(subjects.CACHE, question, within=WITHIN)
         if len(self._empty) > REMEMBERED:
             self._empty.clear()
         for key in found.keys:
@@ -92,7 +106,10 @@ class CachestoreIndex:
                 row.append(KeyDep(node=len(nodes), selector=link.selector))
                 nodes.append(KeyNode(digest=link.key.digest, output=link.key.output, id=link.key.id))
             deps.append(tuple(row))
-        nodes.append(KeyNode(digest=key.digest, output=key.output, id="" if key.inputs else key.id, deps=tuple(deps)))
+        if key.inputs:
+            nodes.append(KeyNode(digest=root_key_id(key.digest, key.output), output=LINK_OUTPUT, deps=tuple(deps)))
+        else:
+            nodes.append(KeyNode(digest=key.digest, output=key.output, id=key.id))
         saved: CacheSaved = await self._calls.call(
             subjects.CACHE,
             CacheSave(nodes=tuple(nodes), key=len(nodes) - 1, ref=ref, created_at=self._now_ns(), vertex=ContentDigest(vertex)),
@@ -100,9 +117,53 @@ class CachestoreIndex:
         )
         return saved.key_ids[-1]
 
+    async def chain(self, keys: Sequence[str]) -> tuple[ChainNode, ...]:
+        """Nothing when the cachestore can't be asked."""
+        try:
+            found: CacheChainFound = await self._calls.call(subjects.CACHE, CacheChain(keys=tuple(keys)), within=WITHIN)
+        except BuildmeshError as error:
+            self._log.warning("the cache index did not tell what to export", error=str(error))
+            return ()
+        return found.nodes
+
+    async def learn(self, entries: Sequence[CacheEntry]) -> None:
+        """One order per result, with all the keys that it follows from."""
+        for index, entry in enumerate(entries):
+            if not entry.layers:
+                continue
+            nodes = _closure(entries, index)
+            ref = imported_ref(entry)
+            order = CacheSave(nodes=nodes, key=len(nodes) - 1, ref=ref, created_at=entry.created_at, vertex=ContentDigest(entry.digest))
+            await self._calls.call(subjects.CACHE, order, within=WITHIN)
+
     async def drop(self, ref_ids: Sequence[str]) -> None:
         """Best effort: a record that stays is found to be lost again."""
         try:
             await self._calls.call(subjects.CACHE, CacheDrop(ref_ids=tuple(ref_ids)), within=WITHIN)
         except BuildmeshError as error:
             self._log.warning("lost results could not be dropped from the cache index", error=str(error))
+
+
+def imported_ref(entry: CacheEntry) -> Ref:
+    """A lazy ref; the same layers give the same id, so that importing twice changes nothing."""
+    chain = hashlib.sha256("\0".join(layer.digest for layer in entry.layers).encode()).hexdigest()
+    return Ref(id=f"cache-{chain[:40]}", layers=entry.layers)
+
+
+def _closure(entries: Sequence[CacheEntry], index: int) -> tuple[KeyNode, ...]:
+    """The entry and what it follows from, inputs first, itself last."""
+    needed: dict[int, None] = {}
+    pending = [index]
+    while pending:
+        at = pending.pop()
+        if at not in needed:
+            needed[at] = None
+            pending.extend(name.entry for names in entries[at].inputs for name in names)
+    order = sorted(needed)  # inputs stand before what follows from them
+    place = {at: position for position, at in enumerate(order)}
+    nodes = []
+    for at in order:
+        entry = entries[at]
+        deps = tuple(tuple(KeyDep(node=place[name.entry], selector=name.selector) for name in names) for names in entry.inputs)
+        nodes.append(KeyNode(digest=entry.digest, output=LINK_OUTPUT, id="" if deps else entry.digest, deps=deps))
+    return tuple(nodes)

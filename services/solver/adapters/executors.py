@@ -13,12 +13,13 @@ from shared.bus.ports import Bus, Entry
 from shared.errors import CallLost, InvalidInput, RefLost
 from shared.llb import Resources
 from shared.model import Digest as ContentDigest
-from shared.model import Platform, Ref
+from shared.model import Layer, Platform, Ref
 from shared.pb import ops_pb2 as pb
 from shared.telemetry import Log
 from shared.wire import subjects
 from shared.wire.codec import Codec
 from shared.wire.messages import (
+    Compression,
     ContentHash,
     ContentHashed,
     ExecutorInfo,
@@ -26,6 +27,8 @@ from shared.wire.messages import (
     FileStats,
     HashSelector,
     OpDone,
+    Pack,
+    Packed,
     ReadRefDir,
     ReadRefFile,
     ResolveSource,
@@ -167,6 +170,13 @@ class ExecutorWork:
         if resolved is not None and resolved.executor and self._fleet.is_alive(resolved.executor):
             sizes[resolved.executor] = sizes.get(resolved.executor, 0) + 1
         return max(sizes, key=lambda home: sizes[home], default="")
+
+    async def pack(self, ref: Ref, compression: Compression, scope: Scope, heard: Heard, *, only_known: bool) -> tuple[Layer, ...]:
+        """At home of the ref, or anywhere."""
+        request = Pack(ref=ref, compression=compression, scope=scope, fetch=not only_known, only_known=only_known)
+        answer = await self._at_home(ref, request, heard)
+        assert isinstance(answer, Packed)
+        return answer.layers
 
     async def hash_content(self, ref: Ref | None, selectors: Sequence[ContentSelector], scope: Scope, heard: Heard) -> Digest:
         """At home of the ref, or anywhere."""

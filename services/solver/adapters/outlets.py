@@ -1,6 +1,6 @@
 """Frontends, exporters, the event log and leases over the bus."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from services.solver.core.vertex import Digest
@@ -8,6 +8,7 @@ from services.solver.ports import ExportScope, Heard
 from shared.bus.calls import Calls
 from shared.bus.ports import Bus
 from shared.errors import BuildmeshError
+from shared.model import CacheEntry
 from shared.model import Digest as ContentDigest
 from shared.telemetry import Log
 from shared.wire import subjects
@@ -15,15 +16,19 @@ from shared.wire.codec import Codec
 from shared.wire.messages import (
     BridgeResult,
     BuildEvents,
+    CacheImported,
     CheckExport,
+    ExportCache,
     ExportChecked,
     ExportDone,
     ExportResult,
     FinalizeExport,
+    ImportCache,
     LeaseReleased,
     LeaseRenew,
     RunExport,
     RunFrontend,
+    Scope,
     TaskProgress,
     TypedAttrs,
 )
@@ -55,7 +60,14 @@ class ExporterCalls:
         return answer.name
 
     async def export(
-        self, exporter: TypedAttrs, index: int, vertex: Digest, result: ExportResult, where: ExportScope, heard: Heard
+        self,
+        exporter: TypedAttrs,
+        index: int,
+        vertex: Digest,
+        result: ExportResult,
+        where: ExportScope,
+        heard: Heard,
+        inline_cache: Mapping[str, tuple[CacheEntry, ...]],
     ) -> ExportDone:
         """One output."""
         request = RunExport(
@@ -67,10 +79,27 @@ class ExporterCalls:
             session=where.session,
             scope=where.scope,
             compatibility_version=where.compatibility_version,
+            inline_cache=inline_cache,
         )
         answer = await self._calls.call(subjects.EXPORTER, request, on_progress=_relay(heard))
         assert isinstance(answer, ExportDone)
         return answer
+
+    async def export_cache(
+        self, option: TypedAttrs, entries: Sequence[CacheEntry], vertex: Digest, where: ExportScope, heard: Heard
+    ) -> ExportDone:
+        """One cache."""
+        request = ExportCache(option=option, entries=tuple(entries), vertex=ContentDigest(vertex), session=where.session, scope=where.scope)
+        answer = await self._calls.call(subjects.EXPORTER, request, on_progress=_relay(heard))
+        assert isinstance(answer, ExportDone)
+        return answer
+
+    async def import_cache(self, option: TypedAttrs, vertex: Digest, session: str, scope: Scope, heard: Heard) -> tuple[CacheEntry, ...]:
+        """What somebody exported."""
+        request = ImportCache(option=option, vertex=ContentDigest(vertex), session=session, scope=scope)
+        answer = await self._calls.call(subjects.EXPORTER, request, on_progress=_relay(heard))
+        assert isinstance(answer, CacheImported)
+        return answer.entries
 
     async def finalize(self, order: bytes, vertex: Digest, where: ExportScope, heard: Heard) -> None:
         """Push."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from services.solver.core.graph import LoadRules, load_graph
 from services.solver.ports import Files, Fleet, Frontends, Work
+from services.solver.service.caching import CacheRoads, Caching, imports_in
 from services.solver.service.engine import Engine, Job, scope_for
 from services.solver.service.progress import Stream
 from services.solver.service.results import Handle, Handles
@@ -45,6 +46,7 @@ class World:
     files: Files
     fleet: Fleet
     frontends: Frontends
+    caches: CacheRoads
 
 
 class RunningBuild:
@@ -57,6 +59,7 @@ class RunningBuild:
         self.handles = Handles()
         self.job = Job(id=request.ref, session=request.session, entitlements=entitlements, identity=request.identity, trace=trace)
         self._world = world
+        self.caching = Caching(world.caches, stream, request.session, scope_for([self.job]))
         self._returned: asyncio.Future[BridgeResult] = asyncio.get_running_loop().create_future()
         self._resolved: dict[tuple[object, ...], asyncio.Future[SourceMeta]] = {}
         self._depth = 0
@@ -102,6 +105,7 @@ class RunningBuild:
         """A sub-solve; lazy unless `evaluate`."""
         if request.definition and request.frontend:
             raise InvalidInput("cannot solve with both Definition and Frontend specified")
+        await self.caching.bring((*request.cache_imports, *imports_in(request.frontend_opts)))
         if request.frontend:
             result = await self._run_frontend(request)
         elif request.definition:

@@ -8,10 +8,11 @@ from services.solver.core.entitlements import grant
 from services.solver.ports import Exports, Fleet, Journal, Leases
 from services.solver.service.bridge import Bridge
 from services.solver.service.build import RunningBuild, World
+from services.solver.service.caching import check_cache_exports
 from services.solver.service.exports import Exporting, checked_outputs, descriptors
 from services.solver.service.progress import Hub, Stream
 from shared.bus.calls import Calls, Served
-from shared.errors import AlreadyExists, BuildFailed, BuildmeshError, Code, Internal, InvalidInput, Unavailable, Unsupported
+from shared.errors import AlreadyExists, BuildmeshError, Code, Internal, InvalidInput, Unavailable
 from shared.model import is_safe_id
 from shared.telemetry import Log, Tracer
 from shared.wire import subjects
@@ -125,10 +126,7 @@ def _check_request(request: SolveBuild) -> None:
         raise InvalidInput(f"unsupported compatibility version {request.compatibility_version}")
     if request.definition and request.frontend:
         raise InvalidInput("cannot solve with both Definition and Frontend specified")
-    for option in request.cache_exports:
-        if option.type not in ("registry", "local", "inline", "gha", "s3", "azblob"):
-            raise BuildFailed(f'unknown cache exporter: "{option.type[:100]}"')
-        raise Unsupported(f'cache export of type "{option.type}" is not supported yet')
+    check_cache_exports(request.cache_exports)
 
 
 async def renew_leases(builds: Builds, leases: Leases, every: float) -> None:

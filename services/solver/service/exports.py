@@ -4,13 +4,13 @@ import asyncio
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.solver.ports import Exports
 from services.solver.service.build import RunningBuild, all_refs
 from shared.errors import BuildmeshError, RefLost
-from shared.model import Digest, Platform, Ref
+from shared.model import CacheEntry, Digest, Platform, Ref
 from shared.wire.messages import BridgeRef, BridgeResult, ExportAttestation, ExportDone, ExportResult, Scope, TypedAttrs
 
 ATTEMPTS = 6
@@ -61,21 +61,39 @@ class Exporting:
 
     async def run(self, outputs: Sequence[Output], result: BridgeResult) -> dict[str, str]:
         """The exporter responses, merged in order (the last one wins), and what the frontend said."""
-        done = await _parallel([self._export(output, result) for output in outputs])
+        inline = await self._inline(result)
+        done = await _parallel([self._export(output, result, inline) for output in outputs])
         await _parallel([self._finalize(output, first) for output, first in zip(outputs, done, strict=True) if first.finalize])
+        keys = [key for ids in self._keys(result).values() for key in ids]
+        cached = await self._build.caching.export(self._build.request.cache_exports, keys, self._where)
         response: dict[str, str] = {}
         for first in done:
             response |= first.response
         said = {k: v.decode("utf-8", "replace") for k, v in result.metadata.items() if k.startswith("frontend.")}
-        return response | said
+        return response | said | cached
 
-    async def _export(self, output: Output, result: BridgeResult) -> ExportDone:
+    async def _inline(self, result: BridgeResult) -> dict[str, tuple[CacheEntry, ...]]:
+        if all(option.type != "inline" for option in self._build.request.cache_exports):
+            return {}
+        return await self._build.caching.inline(self._keys(result))
+
+    def _keys(self, result: BridgeResult) -> dict[str, tuple[str, ...]]:
+        """The cache keys of the results by platform id, "" for a single one."""
+        refs = {"": result.ref} if result.ref is not None else {}
+        found: dict[str, tuple[str, ...]] = {}
+        for platform, ref in {**refs, **result.refs}.items():
+            built = self._build.handles.get(ref.id).built if ref.id else None
+            if built is not None:
+                found[platform] = built.keys
+        return found
+
+    async def _export(self, output: Output, result: BridgeResult, inline: Mapping[str, tuple[CacheEntry, ...]]) -> ExportDone:
         async with self._build.stream.step(output.vertex, output.name):
             for attempt in range(1, ATTEMPTS + 1):
                 resolved = await self._resolve(result)
                 try:
                     return await self._exports.export(
-                        output.exporter, output.index, output.vertex, resolved, self._where, self._build.stream.heard
+                        output.exporter, output.index, output.vertex, resolved, self._where, self._build.stream.heard, inline
                     )
                 except RefLost as error:
                     if attempt == ATTEMPTS:

@@ -12,6 +12,7 @@ from services.solver.core.scheduler import Scheduler
 from services.solver.core.trace import Trace
 from services.solver.service.build import World
 from services.solver.service.builds import Builds, renew_leases
+from services.solver.service.caching import CacheRoads
 from services.solver.service.engine import Engine
 from services.solver.service.nested import NestedBuilds
 from services.solver.service.progress import Hub
@@ -35,9 +36,12 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
         return LoadRules(default_platform=fleet.default_platform(), entitlements=entitlements)
 
     async with asyncio.TaskGroup() as tasks:
+        index = CachestoreIndex(mesh.calls, mesh.log, mesh.clock.now_ns)
+        exports = ExporterCalls(mesh.calls)
+        caches = CacheRoads(index=index, work=work, exports=exports, log=mesh.log)
         engine = Engine(
             scheduler=Scheduler(trace=Trace(config.trace)),
-            index=CachestoreIndex(mesh.calls, mesh.log, mesh.clock.now_ns),
+            index=index,
             work=work,
             nested=NestedBuilds(work, rules),
             hub=hub,
@@ -47,8 +51,8 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
         )
         builds = Builds(
             config=config,
-            world=World(engine=engine, work=work, files=work, fleet=fleet, frontends=FrontendCalls(mesh.calls)),
-            exports=ExporterCalls(mesh.calls),
+            world=World(engine=engine, work=work, files=work, fleet=fleet, frontends=FrontendCalls(mesh.calls), caches=caches),
+            exports=exports,
             fleet=fleet,
             journal=BusJournal(mesh.bus, mesh.log),
             leases=leases,
