@@ -10,7 +10,7 @@ class Layer:
     """One layer blob. `size` in bytes of the blob; `diff_id` digests the uncompressed tar.
 
     `source` says where a blob that is not in the blob store can be fetched from: a normalized repository
-    (`docker.io/library/busybox`) for registry layers, `oci:<store id>` for a client's content store, empty otherwise.
+    (`docker.io/library/busybox`) for registry layers, `oci:<name>` or `local:<folder>` for a client's content store, empty otherwise.
     """
 
     digest: Digest

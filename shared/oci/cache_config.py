@@ -27,7 +27,8 @@ def _time(ns: int) -> str:
     return f"{text}{fraction}Z"
 
 
-def _ns(text: object) -> int:
+def parse_time(text: object) -> int:
+    """Nanoseconds since the epoch of an RFC 3339 time in UTC; 0 for what is none."""
     if not isinstance(text, str):
         return 0
     head, dot, rest = text.partition(".")
@@ -58,7 +59,7 @@ def descriptor_layer(descriptor: Descriptor, *, source: str) -> Layer | None:
         size=descriptor.size,
         media_type=descriptor.media_type,
         source=source,
-        created_at=_ns(descriptor.annotations.get(CREATED_AT)),
+        created_at=parse_time(descriptor.annotations.get(CREATED_AT)),
     )
 
 
@@ -184,13 +185,13 @@ def _result(record: Mapping[str, Any], rows: Sequence[tuple[Digest, int]], layer
     for value in _list(record.get("layers")):
         chain = _chain(value.get("layer") if isinstance(value, dict) else None, rows)
         if all(blob in layers for blob in chain):
-            return tuple(layers[blob] for blob in chain), _ns(value.get("createdAt"))
+            return tuple(layers[blob] for blob in chain), parse_time(value.get("createdAt"))
     for value in _list(record.get("chains")):
         indexes = _list(value.get("layers") if isinstance(value, dict) else None)
         if not all(type(i) is int and 0 <= i < len(rows) for i in indexes):
             raise ValueError("invalid cache config: layer index out of range")
         if indexes and all(rows[i][0] in layers for i in indexes):
-            return tuple(layers[rows[i][0]] for i in indexes), _ns(value.get("createdAt"))
+            return tuple(layers[rows[i][0]] for i in indexes), parse_time(value.get("createdAt"))
     return (), 0
 
 

@@ -8,6 +8,7 @@ from services.executor.adapters.reporter import reporting
 from services.executor.adapters.sources.layer_fetch import LayerFetch
 from services.executor.ports import Reporter
 from shared.bus.calls import Served
+from shared.errors import BlobMissing, RefLost
 from shared.model import Digest, Layer, Ref
 from shared.oci import Compression as Kind
 from shared.oci import layer_compression
@@ -32,6 +33,12 @@ class Packing:
 
     async def pack(self, request: Pack, served: Served) -> Packed:
         """Raises RefLost, and what the registry of a lazy layer says."""
+        try:
+            return await self._pack(request, served)
+        except BlobMissing as error:
+            raise RefLost(request.ref.id, f"snapshot {request.ref.id}: {error.message}") from None
+
+    async def _pack(self, request: Pack, served: Served) -> Packed:
         async with reporting(served, _NO_VERTEX) as report:
             if self._usable_as_is(request.ref, request):
                 if request.fetch:

@@ -9,7 +9,7 @@ from typing import Protocol
 from shared.errors import BuildmeshError, InvalidInput, NotFound, Unsupported
 from shared.model import CacheEntry, Digest, Layer, is_digest, sha256_digest
 from shared.oci import Descriptor, Index, Manifest, Reference, parse_manifest, parse_reference
-from shared.oci.cache_config import CACHE_CONFIG, INLINE_KEY, decode_config, decode_inline, descriptor_layer
+from shared.oci.cache_config import CACHE_CONFIG, INLINE_KEY, decode_config, decode_inline, descriptor_layer, parse_time
 from shared.oci.go_json import load_object
 from shared.oci.media_types import is_index, is_manifest
 from shared.registry.pull import Puller
@@ -61,7 +61,7 @@ class ClientStore:
         self._session = session
         self._store = f"local:{folder}"
         self._digest = digest
-        self.source = f"oci:{self._store}"
+        self.source = self._store
 
     async def root(self) -> tuple[bytes, str]:
         return await self.read(Descriptor(media_type="", digest=self._digest, size=0)), ""
@@ -144,6 +144,14 @@ async def _inline(store: Store, root: Manifest | Index) -> tuple[CacheEntry, ...
     return tuple(found)
 
 
+def _made(history: object, count: int) -> list[tuple[int, str]]:
+    """(when, how) each layer was made, as far as the image's history tells."""
+    items = [i for i in history if isinstance(i, dict) and not i.get("empty_layer")] if isinstance(history, list) else []
+    if len(items) != count:
+        return [(0, "")] * count
+    return [(parse_time(i.get("created")), str(i.get("created_by") or "")) for i in items]
+
+
 def _moved(entry: CacheEntry, offset: int) -> CacheEntry:
     inputs = tuple(tuple(replace(name, entry=name.entry + offset) for name in names) for names in entry.inputs)
     return replace(entry, inputs=inputs)
@@ -156,9 +164,18 @@ async def _inline_of(store: Store, manifest: Manifest) -> tuple[CacheEntry, ...]
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     if not isinstance(value, str) or not isinstance(diff_ids, list) or len(diff_ids) != len(manifest.layers):
         return ()
+    made = _made(config.get("history"), len(diff_ids))
     layers = [
-        Layer(digest=d.digest, diff_id=Digest(diff_id), size=d.size, media_type=d.media_type, source=store.source)
-        for d, diff_id in zip(manifest.layers, diff_ids, strict=True)
+        Layer(
+            digest=d.digest,
+            diff_id=Digest(diff_id),
+            size=d.size,
+            media_type=d.media_type,
+            source=store.source,
+            created_at=created,
+            description=how,
+        )
+        for d, diff_id, (created, how) in zip(manifest.layers, diff_ids, made, strict=True)
         if isinstance(diff_id, str) and is_digest(diff_id)
     ]
     if len(layers) != len(diff_ids):

@@ -24,6 +24,8 @@ TRUE = ("1", "t", "T", "TRUE", "true", "True")
 def check_cache_exports(options: Sequence[TypedAttrs]) -> None:
     """Refuse what can't be done before any work."""
     for option in options:
+        if option.type in ELSEWHERE and _forgiving(option):
+            continue  # shown as failed at the end
         if option.type in ELSEWHERE:
             raise Unsupported(f'cache export of type "{option.type}" is not supported by this server yet')
         if option.type not in (*NAMES, "inline"):
@@ -98,11 +100,12 @@ class Caching:
                 continue
             vertex = _digest(f"{self._session}-cache-{index}")
             try:
-                async with self._stream.step(vertex, NAMES[option.type]):
+                async with self._stream.step(vertex, NAMES.get(option.type, f"exporting cache to {option.type}")):
+                    check_cache_exports([TypedAttrs(type=option.type)])
                     entries = await self._entries(option, keys)
                     done = await self._roads.exports.export_cache(option, entries, vertex, where, self._stream.heard)
             except BuildmeshError:
-                if option.attrs.get("ignore-error", "") not in TRUE:
+                if not _forgiving(option):
                     raise
             else:
                 response |= {key: value for key, value in done.response.items() if key.startswith("cache.")}
@@ -125,6 +128,10 @@ class Caching:
             self._roads.log.info("a result stays out of the exported cache", ref=node.ref.id, error=error.message)
             return node.entry
         return replace(node.entry, layers=layers, created_at=node.created_at)
+
+
+def _forgiving(option: TypedAttrs) -> bool:
+    return option.attrs.get("ignore-error", "") in TRUE
 
 
 def _compression(attrs: Mapping[str, str]) -> Compression:

@@ -63,6 +63,9 @@ class RegistryOrigin:
         return (await self._puller.manifest(self._reference, descriptor)).data
 
 
+LOCAL_STORE = "local:"  # a client's cache folder, from which imported caches take their layers
+
+
 class LayoutOrigin:
     """A content store of a client session (oci-layout)."""
 
@@ -70,8 +73,9 @@ class LayoutOrigin:
         self._links = links
         self._sessions = tuple(sessions)
         self._store = store
+        self._id = store if store.startswith(LOCAL_STORE) else f"oci:{store}"
         self._reference = reference
-        self.source = f"oci:{store}"
+        self.source = self._id
 
     async def root(self) -> Descriptor:
         """The digest in the reference; the media type is read out of the document."""
@@ -87,7 +91,7 @@ class LayoutOrigin:
         for session in self._sessions:
             begun = False
             try:
-                async for chunk in read_blob(self._links, session, f"oci:{self._store}", digest):
+                async for chunk in read_blob(self._links, session, self._id, digest):
                     begun = True
                     yield chunk
                 return

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Sequence
 
-from services.executor.adapters.sources.image_store import ImageOrigin, Origins
+from services.executor.adapters.sources.image_store import LOCAL_STORE, ImageOrigin, Origins
 from services.executor.ports import Reporter
 from shared.blobs.ports import Blobs
-from shared.errors import BlobMissing
+from shared.errors import BlobMissing, NotFound
 from shared.model import Layer
 from shared.oci import parse_reference
 from shared.run.flight import Flight
@@ -31,7 +31,10 @@ class LayerFetch:
         origin = self._origin(layer, sessions)
         status = str(layer.digest)
         report.status(status, total=layer.size)
-        await self._blobs.put(self._counted(origin.blob(layer.digest, layer.size), layer, report), digest=layer.digest)
+        try:
+            await self._blobs.put(self._counted(origin.blob(layer.digest, layer.size), layer, report), digest=layer.digest)
+        except NotFound as error:
+            raise BlobMissing(layer.digest, f"blob {layer.digest} is gone from where it came from: {error.message}") from None
         report.status(status, current=layer.size, total=layer.size, done=True)
 
     def _origin(self, layer: Layer, sessions: Sequence[str]) -> ImageOrigin:
@@ -39,6 +42,8 @@ class LayerFetch:
             raise BlobMissing(layer.digest)
         if layer.source.startswith(_OCI):
             return self._origins.layout(layer.source.removeprefix(_OCI), sessions, layer.digest)
+        if layer.source.startswith(LOCAL_STORE):
+            return self._origins.layout(layer.source, sessions, layer.digest)
         return self._origins.registry(parse_reference(layer.source), sessions)
 
     async def _counted(self, chunks: AsyncIterator[bytes], layer: Layer, report: Reporter) -> AsyncIterator[bytes]:
