@@ -28,6 +28,7 @@ class SolveBuild:
     frontend_opts: Mapping[str, str] = field(default_factory=dict)
     frontend_inputs: Mapping[str, bytes] = field(default_factory=dict)
     definition: bytes = b""
+    scratch: bool = False  # the definition given has no ops: the result is scratch (not a client-driven build)
     exporters: tuple[TypedAttrs, ...] = ()
     cache_exports: tuple[TypedAttrs, ...] = ()
     cache_imports: tuple[TypedAttrs, ...] = ()

@@ -310,3 +310,9 @@ async def test_missing_source_names_itself(world: Neighbours) -> None:
 def test_canceled_is_an_error_of_the_tree() -> None:
     """What a cancelled build raises for those who still listen."""
     assert Canceled("context canceled").status_code == 1
+
+
+async def test_a_definition_without_ops_is_scratch_and_nobody_drives_it(world: Neighbours) -> None:
+    """It must not wait for a client's Return."""
+    done = await world.solve(scratch=True, exporters=(TypedAttrs(type="local"),))
+    assert done.exporter_response == {"tree.0": "scratch"}

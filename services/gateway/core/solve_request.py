@@ -42,6 +42,7 @@ class SolveRequest:
     ref: str
     session: str = ""
     definition: bytes = b""
+    scratch: bool = False  # a definition without ops was given: an empty tree is wanted, nobody drives the build
     frontend: str = ""
     frontend_attrs: Mapping[str, str] = field(default_factory=dict)
     frontend_inputs: Mapping[str, bytes] = field(default_factory=dict)

@@ -97,6 +97,8 @@ class RunningBuild:
                     cache_imports=request.cache_imports,
                 )
             )
+        if request.scratch:
+            return BridgeResult()
         return await self._returned
 
     # --- what the bridge asks
