@@ -64,7 +64,7 @@ class Builds:
             raise AlreadyExists(f"job ID {request.ref} exists", code=Code.UNKNOWN)
         stream = Stream(request.ref, self._journal, self._now)
         try:
-            if served.attempt > 1 and not request.definition and not request.frontend:
+            if served.attempt > 1 and not (request.definition or request.frontend or request.scratch):
                 # what the client has said over the bridge went with the solver that heard it; nothing more would come
                 raise Unavailable("the solver that ran this build is gone: run the build again, finished steps are cached")
             entitlements = grant(request.entitlements, self._config.entitlements)
