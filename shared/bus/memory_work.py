@@ -88,9 +88,11 @@ class WorkQueue:
                 async with asyncio.timeout_at(deadline):
                     await waiter
             except TimeoutError:
+                self._give_up(waiter)
                 return None
-            finally:
-                self._forget(waiter)
+            except asyncio.CancelledError:
+                self._give_up(waiter)
+                raise
         delivery, attempt = self._waiting.popleft()
         lease = MemoryLease(self, delivery, attempt)
         lease.start(self.ack_wait)
@@ -103,8 +105,9 @@ class WorkQueue:
                 waiter.set_result(None)
                 return
 
-    def _forget(self, waiter: "asyncio.Future[None]") -> None:
+    def _give_up(self, waiter: "asyncio.Future[None]") -> None:
+        """A puller leaves without work; one that had just been woken passes that on."""
         if waiter in self._pullers:
             self._pullers.remove(waiter)
-        elif self._waiting and waiter.cancelled():
+        elif self._waiting:
             self._wake()
