@@ -114,7 +114,11 @@ class Caching:
     async def _entries(self, option: TypedAttrs, keys: Sequence[str]) -> tuple[CacheEntry, ...]:
         nodes = await self._roads.index.chain(list(dict.fromkeys(keys)))
         everything = option.attrs.get("mode") == "max"
-        return tuple([await self._with_layers(node, option, wanted=everything or node.id in keys) for node in nodes])
+        wanted = [everything or node.id in keys for node in nodes]
+        made: dict[str, CacheEntry] = {}
+        for node, want in sorted(zip(nodes, wanted, strict=True), key=lambda pair: not pair[1]):  # what they make counts for the rest
+            made[node.id] = await self._with_layers(node, option, wanted=want)
+        return tuple(made[node.id] for node in nodes)
 
     async def _with_layers(self, node: ChainNode, option: TypedAttrs, *, wanted: bool) -> CacheEntry:
         """A key with its result. Sources go along as keys only; what nobody asked for only if its blobs exist."""
