@@ -143,7 +143,7 @@ class Builds:
             running.record,
             now=self._clock.now_ns(),
             tally=running.recording.tally(),
-            results=_results(done),
+            results=_results(done) if done else None,
             response=dict(done.exporter_response) if done else {},
         )
         record = replace(record, logs=await self._history.keep_log(running.recording.stored()))
@@ -258,10 +258,10 @@ class Builds:
         return {"running": len(self._running)}
 
 
-def _results(done: SolveDone | None) -> dict[int, Blob]:
+def _results(done: SolveDone) -> dict[int, Blob]:
     """Root descriptors by exporter index."""
     found: dict[int, Blob] = {}
-    for index, text in enumerate(done.descriptors.get("", ()) if done else ()):
+    for index, text in enumerate(done.descriptors.get("", ())):
         if text:
             descriptor = json.loads(text)
             found[index] = Blob(

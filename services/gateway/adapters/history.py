@@ -199,8 +199,10 @@ class History:
         return Blob(media_type=media_type, digest=digest, size=len(data))
 
 
-def finished_record(started: BuildRecord, *, now: int, tally: Tally, results: dict[int, Blob], response: dict[str, str]) -> BuildRecord:
-    """`started` with what its end has told."""
+def finished_record(
+    started: BuildRecord, *, now: int, tally: Tally, results: dict[int, Blob] | None, response: dict[str, str]
+) -> BuildRecord:
+    """`started` with what its end has told; `results` None = it failed. A successful build always has a result: clients dereference it."""
     return replace(
         started,
         completed_at=now,
@@ -208,6 +210,6 @@ def finished_record(started: BuildRecord, *, now: int, tally: Tally, results: di
         cached_steps=tally.cached,
         completed_steps=tally.completed,
         warnings=tally.warnings,
-        result=Outcome(results=results) if results else None,
+        result=None if results is None else Outcome(results=results),
         exporter_response=response,
     )

@@ -9,7 +9,7 @@ from services.solver.ports import Exports, Fleet, Journal, Leases
 from services.solver.service.bridge import Bridge
 from services.solver.service.build import RunningBuild, World
 from services.solver.service.caching import check_cache_exports
-from services.solver.service.exports import Exporting, checked_outputs, descriptors
+from services.solver.service.exports import Exporting, checked_outputs
 from services.solver.service.progress import Hub, Stream
 from shared.bus.calls import Calls, Served
 from shared.errors import AlreadyExists, BuildmeshError, Code, Internal, InvalidInput, Unavailable
@@ -107,12 +107,13 @@ class Builds:
         outputs = await checked_outputs(request.exporters, request.session, self._exports)
         result = await build.result()
         await build.evaluate(result)
-        response = await Exporting(build, self._exports).run(outputs, result)
+        exporting = Exporting(build, self._exports)
+        response = await exporting.run(outputs, result)
         cached, total, completed = build.stream.steps()
         self._log.info("build done", build=build.ref, cached=cached, steps=total)
         return SolveDone(
             exporter_response=response,
-            descriptors=descriptors(response),
+            descriptors={"": exporting.roots},
             cached_steps=cached,
             total_steps=total,
             completed_steps=completed,

@@ -58,6 +58,8 @@ class Exporting:
             platform=build.default_platform,
             compatibility_version=request.compatibility_version or 30,
         )
+        self.roots: tuple[bytes, ...] = ()
+        """Root descriptors (JSON) by exporter index, of images; empty for other exporters. For the history."""
 
     async def run(self, outputs: Sequence[Output], result: BridgeResult) -> dict[str, str]:
         """The exporter responses, merged in order (the last one wins), and what the frontend said."""
@@ -66,6 +68,7 @@ class Exporting:
         await _parallel([self._finalize(output, first) for output, first in zip(outputs, done, strict=True) if first.finalize])
         keys = [key for ids in self._keys(result).values() for key in ids]
         cached = await self._build.caching.export(self._build.request.cache_exports, keys, self._where)
+        self.roots = tuple(_root(first.response) if o.exporter.type == "image" else b"" for o, first in zip(outputs, done, strict=True))
         response: dict[str, str] = {}
         for first in done:
             response |= first.response
@@ -140,13 +143,11 @@ class Exporting:
         return None if ref is None or not ref.id else await self._build.handles.get(ref.id).ref()
 
 
-def descriptors(response: dict[str, str]) -> dict[str, tuple[bytes, ...]]:
-    """The root descriptor of the result as history shows it."""
+def _root(response: Mapping[str, str]) -> bytes:
     try:
-        descriptor = base64.b64decode(response.get("containerimage.descriptor", ""), validate=True)
+        return base64.b64decode(response.get("containerimage.descriptor", ""), validate=True)
     except (ValueError, binascii.Error):
-        return {}
-    return {"": (descriptor,)} if descriptor else {}
+        return b""
 
 
 async def _parallel(jobs: list) -> list[ExportDone]:  # type: ignore[type-arg]
