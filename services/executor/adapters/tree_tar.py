@@ -44,7 +44,7 @@ def _header(stat: Stat, typeflag: bytes, size: int) -> bytes:
         uid=stat.uid,
         gid=stat.gid,
         size=size,
-        mtime=stat.mtime // _NS,
+        mtime=(stat.mtime + _NS // 2) // _NS,  # archive/tar of Go rounds where no format is asked for; image layers are cut instead
         linkname=os.fsencode(stat.linkname),
         major=stat.devmajor,
         minor=stat.devminor,

@@ -40,6 +40,15 @@ def test_tars_hold_the_tree(tmp_path: Path) -> None:
     assert {m.mtime for m in tar.getmembers()} == {7}
 
 
+def test_times_are_rounded(tmp_path: Path) -> None:
+    """To the nearest second, as the real daemon's archives have them."""
+    root = tree(tmp_path / "t", early="", late="")
+    os.utime(f"{root}/early", ns=(0, 5_499_999_999))
+    os.utime(f"{root}/late", ns=(0, 5_500_000_000))
+
+    assert {m.name: m.mtime for m in read(ShownTree(root=root)).getmembers()} == {"early": 5, "late": 6}
+
+
 def test_platforms_get_folders(tmp_path: Path) -> None:
     """In the protocol's order, with the folder itself first."""
     one, two = tree(tmp_path / "1", f="1"), tree(tmp_path / "2", f="2")
