@@ -23,7 +23,7 @@ async def test_it_knows_size_and_digest(tmp_path: Path) -> None:
     assert spool.size == 1_400_001
     assert spool.check(None) == sha256_digest(b"a" * 700_000 + b"b" * 700_000 + b"c")
     spool.discard()
-    assert not spool.path.exists()  # noqa: ASYNC240 (a test)
+    assert not spool.path.exists()
 
 
 async def test_another_digest_is_refused(tmp_path: Path) -> None:
