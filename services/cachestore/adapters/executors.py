@@ -57,7 +57,7 @@ class BusHolders:
 
     async def _holding(self, info: ExecutorInfo) -> Holding | None:
         try:
-            report = await self._calls.call(subjects.executor_call(info.id), ListUsage(), within=ANSWER_WITHIN, absent=1.5)
+            report = await self._calls.call(subjects.executor_call(info.id), ListUsage(), within=ANSWER_WITHIN, absent=5.0)
         except (BuildmeshError, ValueError) as error:
             self._log.warning("an executor did not report its usage", executor=info.id, error=str(error))
             return None
@@ -67,7 +67,7 @@ class BusHolders:
 
     async def remove(self, executor: str, ids: Sequence[str]) -> Collection[str]:
         try:
-            removed = await self._calls.call(subjects.executor_call(executor), RemoveRefs(ids=tuple(ids)), within=ANSWER_WITHIN, absent=1.5)
+            removed = await self._calls.call(subjects.executor_call(executor), RemoveRefs(ids=tuple(ids)), within=ANSWER_WITHIN, absent=5.0)
         except BuildmeshError as error:
             self._log.warning("an executor did not remove snapshots", executor=executor, error=str(error))
             return ()

@@ -1,0 +1,73 @@
+"""Opens what lives as long as the service, announces the executor, then loads the rest (see the package's docstring)."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+
+from services.executor.adapters.platforms import supported_platforms
+from services.executor.adapters.presence import Presence
+from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
+from services.executor.config import ExecutorConfig
+from services.executor.service.parts import Parts
+from shared.blobs.threads import Pool
+from shared.run.mesh import Mesh
+from shared.wire.messages import ExecutorInfo
+
+# Alone there is nobody to leave work to, and steps that wait (for a network, for a sleep) are to wait together, as with buildkitd.
+_ALONE_SLOTS = 256
+_LABEL = "org.mobyproject.buildkit.worker."
+
+
+async def run(config: ExecutorConfig, mesh: Mesh) -> None:
+    """Until cancelled or drained."""
+    os.umask(0)  # every mode in a build is literal (BuildKit cmd/buildkitd/main_unix.go)
+    for part in ("executor", "executor-leases", "executor-presence"):
+        mesh.readiness.expect(part)
+    root = config.state if config.state != Path() else mesh.state / "executor"
+    width = config.max_parallelism or (_ALONE_SLOTS if mesh.alone else 4 * (os.cpu_count() or 1))
+    threads = Pool("executor-files", max(4, 2 * (os.cpu_count() or 1)))
+    store: DiskSnapshots = await threads.do(open_snapshots, root, style=config.snapshotter)
+    parts = Parts(
+        home=mesh.instance,
+        root=root,
+        store=store,
+        threads=threads,
+        slots=asyncio.Semaphore(width),
+        width=width,
+        platforms=config.platforms or supported_platforms(),
+    )
+    presence = Presence(mesh.bus, _info(config, parts), lambda: width - _free(parts.slots), mesh.readiness.draining.is_set)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            announcing = tasks.create_task(presence.run(lambda: mesh.readiness.up("executor-presence")), name="presence")
+            serving = await threads.do(import_module, "services.executor.service.serving")
+            await serving.serve(config, mesh, parts, tasks)
+            announcing.cancel()
+    finally:
+        store.close()
+        threads.close()
+
+
+def _free(slots: asyncio.Semaphore) -> int:
+    return slots._value  # asyncio gives no other way to ask
+
+
+def _info(config: ExecutorConfig, parts: Parts) -> ExecutorInfo:
+    own: Mapping[str, str] = {
+        _LABEL + "executor": "oci",
+        _LABEL + "hostname": socket.gethostname(),
+        _LABEL + "snapshotter": "overlayfs" if parts.store.style.value == "overlay" else "native",
+        _LABEL + "oci.process-mode": "sandbox",
+        _LABEL + "selinux.enabled": "false",
+    }
+    return ExecutorInfo(
+        id=parts.home,
+        labels={**own, **dict(config.labels)},
+        platforms=parts.platforms,
+        classes=config.classes,
+        slots=parts.width,
+        gc_policy=config.gc_policy,
+    )
