@@ -18,6 +18,7 @@ from services.gateway.adapters.records import BucketRecords
 from services.gateway.adapters.reflection import routes as reflection_routes
 from services.gateway.adapters.session import Sessions
 from services.gateway.adapters.trace import EXPORT, Traces
+from services.gateway.adapters.trace_record import SpanRecorder
 from services.gateway.config import GatewayConfig
 from shared.errors import InvalidInput
 from shared.rpc import Call, Handler, Interceptor, Listener, Server, TlsFiles, listen
@@ -41,6 +42,8 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
     listeners = _listeners(config)
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         codec = Codec()
+        traces = SpanRecorder()
+        mesh.tracer.add_sink(traces)
         fleet = Fleet(mesh.bus, codec)
         history = History(mesh.bus, codec, BucketRecords(mesh.bus), mesh.blobs, mesh.clock, _limits(config))
         recordings = Recordings(mesh.bus, codec, mesh.clock, tasks, lambda text: mesh.log.warning(text))
@@ -51,6 +54,8 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
             codec=codec,
             recordings=recordings,
             history=history,
+            traces=traces,
+            current_trace=mesh.tracer.current,
             clock=mesh.clock,
             log=mesh.log,
         )

@@ -1,8 +1,9 @@
 """Builds in flight: put on the queue, followed, joined by bridge calls, and written into the history at their end."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +13,7 @@ from services.gateway.adapters.recording import Recording, Recordings
 from services.gateway.adapters.records import decode_record, encode_record
 from services.gateway.adapters.solve_codec import build_message
 from services.gateway.adapters.status_codec import unpack_log
+from services.gateway.adapters.trace_record import SpanRecorder, encode_spans, trace_id_of
 from services.gateway.core.history import Blob, BuildRecord
 from services.gateway.core.solve_request import SolveRequest
 from services.gateway.ports import Progress
@@ -29,6 +31,8 @@ ACTIVE_TTL = 30.0
 RENEW_EVERY = 10.0
 LAST_WORD_WITHIN = 1.0
 """Seconds that the solver's final event may lag behind its answer."""
+TRACE_AFTER = 3.0
+"""Seconds after the end of a build until its spans are stored (BuildKit solver/llbsolver/history.go)."""
 REGISTERED_WITHIN = 10.0
 """Seconds that a bridge call waits for its Solve, which clients send at the same time."""
 REFUSED_AFTER = 0.2
@@ -45,6 +49,7 @@ class _Running:
     record: BuildRecord
     recording: Recording
     scopes: set[asyncio.Timeout] = field(default_factory=set)
+    trace: str = ""
 
 
 class StoredProgress:
@@ -62,11 +67,24 @@ class Builds:
     """All builds as this gateway knows them. `gateway` is its id in the fleet."""
 
     def __init__(
-        self, *, gateway: str, bus: Bus, calls: Calls, codec: Codec, recordings: Recordings, history: History, clock: Clock, log: Log
+        self,
+        *,
+        gateway: str,
+        bus: Bus,
+        calls: Calls,
+        codec: Codec,
+        recordings: Recordings,
+        history: History,
+        traces: SpanRecorder,
+        current_trace: Callable[[], str],
+        clock: Clock,
+        log: Log,
     ) -> None:
         self._gateway, self._bus, self._calls, self._codec = gateway, bus, calls, codec
         self._recordings, self._history, self._clock, self._log = recordings, history, clock, log
+        self._traces, self._current_trace = traces, current_trace
         self._running: dict[str, _Running] = {}
+        self._untraced: dict[str, tuple[asyncio.Event, asyncio.Event]] = {}
         self._refused: set[str] = set()
         self._waiting: dict[str, set[asyncio.Timeout]] = {}
         self._bucket: KeyValue | None = None
@@ -78,9 +96,12 @@ class Builds:
             self._tasks = tasks
             while True:
                 await asyncio.sleep(RENEW_EVERY)
-                bucket = await self._active()
-                for running in list(self._running.values()):
-                    await bucket.put(running.active.ref, self._codec.encode(running.active))
+                try:
+                    bucket = await self._active()
+                    for running in list(self._running.values()):
+                        await bucket.put(running.active.ref, self._codec.encode(running.active))
+                except BuildmeshError as error:  # entries live for three turns
+                    self._log.warning("running builds could not be announced", error=error)
 
     # -- solve --------------------------------------------------------------------------------------------------------
 
@@ -113,8 +134,16 @@ class Builds:
         self._running[request.ref] = running
         self._end_waits(request.ref)  # nearer than the bucket's own news
         if not request.internal:
-            await self._history.started(record)
+            running.trace = trace_id_of(self._current_trace())
+            self._traces.record(running.trace)
+            await self._tell_start(record)
         return running
+
+    async def _tell_start(self, record: BuildRecord) -> None:
+        try:
+            await self._history.started(record)
+        except BuildmeshError as error:  # listeners miss a line; the build goes on
+            self._log.warning("the start of a build was not told", build=record.ref, error=error)
 
     async def _end(self, running: _Running, done: SolveDone | None, error: BuildmeshError | None) -> None:
         try:
@@ -127,7 +156,13 @@ class Builds:
             self._running.pop(running.active.ref, None)
             for scope in list(running.scopes):
                 scope.reschedule(asyncio.get_running_loop().time())
-            await (await self._active()).delete(running.active.ref)
+            await self._withdraw(running.active.ref)
+
+    async def _withdraw(self, ref: str) -> None:
+        try:
+            await (await self._active()).delete(ref)
+        except BuildmeshError as error:  # the entry expires by itself
+            self._log.warning("the end of a build was not announced", build=ref, error=error)
 
     async def _end_progress(self, recording: Recording) -> None:
         try:
@@ -151,6 +186,29 @@ class Builds:
             told, blob = await self._history.keep_error(error)
             record = replace(record, error=told, external_error=blob)
         await self._history.completed(record)
+        self._spawn(self._attach_trace(record.ref, running.trace))
+
+    async def _attach_trace(self, ref: str, trace: str) -> None:
+        """Spans come in for a while after the end; then, or as soon as somebody asks, they are stored with the record."""
+        wanted, done = self._untraced[ref] = asyncio.Event(), asyncio.Event()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TRACE_AFTER):
+                    await wanted.wait()
+            if spans := self._traces.take(trace):
+                await self._history.attach_trace(ref, encode_spans(spans))
+        except BuildmeshError as error:
+            self._log.warning("the trace of a build was not kept", build=ref, error=error)
+        finally:
+            self._untraced.pop(ref, None)
+            done.set()
+
+    async def finalize(self, ref: str) -> None:
+        """Return once the record is whole, its trace included."""
+        if ref in self._untraced:
+            wanted, done = self._untraced[ref]
+            wanted.set()
+            await done.wait()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         assert self._tasks is not None, "Builds.run is not running"

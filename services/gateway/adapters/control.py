@@ -145,9 +145,11 @@ class Control:
             yield _event(change)
 
     async def update_build_history(self, request: pb.UpdateBuildHistoryRequest, call: Call) -> pb.UpdateBuildHistoryResponse:
-        """Delete, finalize or pin. There is nothing to finalize: a record is whole when it appears."""
+        """Delete, finalize (wait until the trace is stored) or pin."""
         if not is_safe_id(request.Ref):
             raise InvalidInput(f"invalid build ref: {request.Ref[:100]!r}")
+        if request.Delete or request.Finalize:
+            await self._builds.finalize(request.Ref)
         if request.Delete:
             await self._history.delete(request.Ref)
         elif not request.Finalize:

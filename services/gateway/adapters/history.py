@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from services.gateway.adapters.records import decode_record, encode_record
 from services.gateway.adapters.status_codec import pack_log
-from services.gateway.core.history import ERROR_TYPE, LOGS_TYPE, Blob, BuildRecord, Outcome, blobs_of, expired, select
+from services.gateway.core.history import ERROR_TYPE, LOGS_TYPE, TRACE_TYPE, Blob, BuildRecord, Outcome, blobs_of, expired, select
 from services.gateway.core.status import Tally
 from services.gateway.ports import Records
 from shared.blobs.ports import Blobs
@@ -68,10 +68,14 @@ class History:
         """Hear what other gateways tell, and forget what is old. Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._forget(), name="history gc")
-            async with self._bus.subscribe(subjects.HISTORY) as changes:
-                ready()
-                async for delivery in changes:
-                    self._hear(delivery.data)
+            while True:
+                try:
+                    async with self._bus.subscribe(subjects.HISTORY) as changes:
+                        ready()
+                        async for delivery in changes:
+                            self._hear(delivery.data)
+                except BuildmeshError:  # fell behind, or the bus is away: what was missed is in the records
+                    await asyncio.sleep(1.0)
 
     def _hear(self, data: bytes) -> None:
         try:
@@ -157,6 +161,13 @@ class History:
             if not self._held[question.ref]:
                 del self._held[question.ref]
 
+    async def attach_trace(self, ref: str, spans: bytes) -> None:
+        """Store the spans of a finished build, and tell that its record has changed. A record that is gone stays gone."""
+        blob = await self._keep(spans, TRACE_TYPE)
+        record = await self.get(ref)
+        if record is not None:
+            await self.completed(replace(record, trace=blob, generation=record.generation + 1))
+
     async def pin(self, ref: str, *, pinned: bool) -> None:
         """Raises NotFound."""
         record = await self.get(ref)
@@ -180,10 +191,14 @@ class History:
     async def _forget(self) -> None:
         while True:
             await asyncio.sleep(GC_INTERVAL)
-            records = await self._records.all()
-            limits = self._limits
-            for record in expired(records, now=self._clock.now_ns(), max_entries=limits.max_entries, max_age=limits.max_age):
-                await self.delete(record.ref)
+            with suppress(BuildmeshError):  # another turn comes
+                await self._forget_expired()
+
+    async def _forget_expired(self) -> None:
+        limits = self._limits
+        records = await self._records.all()
+        for record in expired(records, now=self._clock.now_ns(), max_entries=limits.max_entries, max_age=limits.max_age):
+            await self.delete(record.ref)
 
     async def keep_log(self, messages: list[bytes]) -> Blob:
         """Store the progress of a build."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from services.gateway.adapters.status_codec import status_response
 from services.gateway.core.status import Batch, StatusView, Tally, split
 from shared.bus.ports import Bus
-from shared.errors import InvalidInput
+from shared.errors import BuildmeshError, InvalidInput
 from shared.run.clock import Clock
 from shared.wire import subjects
 from shared.wire.build import BuildEvents
@@ -110,18 +110,24 @@ class Recordings:
         self._forget_later(recording)
 
     async def _follow(self, recording: Recording) -> None:
-        async with self._bus.follow(subjects.build_events(recording.ref)) as log:
-            async for delivery in log:
-                try:
-                    events = self._codec.decode(delivery.data).body
-                except InvalidInput as error:
-                    self._report(f"events of build {recording.ref}: {error}")
-                    continue
-                if isinstance(events, BuildEvents):
-                    recording.feed(events)
-                if recording.ended:
-                    break
+        try:
+            async with self._bus.follow(subjects.build_events(recording.ref)) as log:
+                async for delivery in log:
+                    self._feed(recording, delivery.data)
+                    if recording.ended:
+                        break
+        except BuildmeshError as error:  # progress is lost, the build is not
+            self._report(f"events of build {recording.ref} can't be followed: {error}")
         self.finish(recording)
+
+    def _feed(self, recording: Recording, data: bytes) -> None:
+        try:
+            events = self._codec.decode(data).body
+        except InvalidInput as error:
+            self._report(f"events of build {recording.ref}: {error}")
+            return
+        if isinstance(events, BuildEvents):
+            recording.feed(events)
 
     def _forget_later(self, recording: Recording) -> None:
         asyncio.get_running_loop().call_later(KEPT_AFTER_END, self._forget, recording)

@@ -4,6 +4,7 @@ import asyncio
 
 from services.gateway.core.sessions import Attached, attached
 from shared.bus.ports import Buckets, KeyValue
+from shared.errors import BuildmeshError
 from shared.rpc import Call
 from shared.session.connection import HealthRule, SessionConnection
 from shared.session.registry import SessionRegistry
@@ -47,8 +48,11 @@ class Sessions:
         """Keep the announcements alive. Until cancelled."""
         while True:
             await asyncio.sleep(RENEW_EVERY)
-            for session_id, value in list(self._announced.items()):
-                await (await self._sessions()).put(session_id, value)
+            try:
+                for session_id, value in list(self._announced.items()):
+                    await (await self._sessions()).put(session_id, value)
+            except BuildmeshError as error:  # entries live for three turns
+                self._log.warning("sessions could not be announced", error=error)
 
     async def _announce(self, client: Attached) -> None:
         if not self._relay:

@@ -1,6 +1,7 @@
 """Control over the front door, with a scripted solver behind it."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -163,16 +164,39 @@ async def test_history_lifecycle(world: World) -> None:
             await solve(client, "b5")
             for order in (pb.UpdateBuildHistoryRequest(Ref="b5", Pinned=True), pb.UpdateBuildHistoryRequest(Ref="b5", Delete=True)):
                 await client.unary(CONTROL + "UpdateBuildHistory", order.SerializeToString(), within=5)
-            events = [pb.BuildHistoryEvent.FromString(await live.recv() or b"") for _ in range(4)]
+            events = [pb.BuildHistoryEvent.FromString(await live.recv() or b"") for _ in range(5)]
         after = await history(client)
 
-    assert [(e.type, e.record.pinned) for e in events] == [
-        (pb.STARTED, False),
-        (pb.COMPLETE, False),
-        (pb.COMPLETE, True),
-        (pb.DELETED, True),
+    assert [(e.type, e.record.pinned, e.record.HasField("trace")) for e in events] == [
+        (pb.STARTED, False, False),
+        (pb.COMPLETE, False, False),
+        (pb.COMPLETE, True, False),
+        (pb.COMPLETE, True, True),
+        (pb.DELETED, True, True),
     ]
     assert after == []
+
+
+async def test_finalize_stores_the_trace(world: World) -> None:
+    """At once, with the client's span and ours, in the form that buildx reads."""
+    parent = f"00-{'01' * 16}-{'02' * 8}-01"
+    async with world.client() as client, asyncio.timeout(10):
+        request = pb.SolveRequest(Ref="b7").SerializeToString()
+        await client.unary(CONTROL + "Solve", request, metadata=[("traceparent", parent)], within=10)
+        await client.unary(
+            CONTROL + "UpdateBuildHistory", pb.UpdateBuildHistoryRequest(Ref="b7", Finalize=True).SerializeToString(), within=5
+        )
+        (event,) = await history(client, Ref="b7")
+    async with world.blobs.open(Digest(event.record.trace.digest)) as reader:
+        span = json.loads(await reader.read_at(0, 1 << 20))
+
+    assert event.record.trace.media_type == "application/vnd.buildkit.otlp.json.v0"
+    assert event.record.Generation == 1
+    assert (span["Name"], span["SpanContext"]["TraceID"], span["Parent"]["SpanID"]) == (
+        "moby.buildkit.v1.Control/Solve",
+        "01" * 16,
+        "02" * 8,
+    )
 
 
 async def test_unknown_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
