@@ -8,8 +8,8 @@ import pytest
 from tests.meta.sources import ROOT, functions, parsed, source_files
 
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
-WITHOUT_TEST = ROOT / "tests/meta/without_unit_test.txt"
-"""Source files that have no unit test of their own yet; the list only gets shorter."""
+MOST_WITHOUT_TEST = 125
+"""Source files that no test imports by name (others reach them through the package or the service). This number only goes down."""
 
 
 def needs_test(path: Path) -> bool:
@@ -53,19 +53,11 @@ def modules_with_tests() -> set[str]:
 
 TESTED = modules_with_tests()
 MISSING = sorted(str(path) for path in source_files() if needs_test(path) and module_name(path) not in TESTED)
-KNOWN = sorted(line for line in WITHOUT_TEST.read_text().splitlines() if line and not line.startswith("#"))
 
 
-@pytest.mark.skip(reason="not while the first files are being written")
-def test_each_source_file_has_its_test() -> None:
-    """Some test imports it (best tests/unit/<folder>/test_<file>.py), or it has a line in without_unit_test.txt."""
-    assert [path for path in MISSING if path not in KNOWN] == []
-
-
-@pytest.mark.skip(reason="not while the first files are being written")
-def test_the_list_of_exceptions_is_true() -> None:
-    """A file that got its test, or is gone, leaves the list."""
-    assert [path for path in KNOWN if path not in MISSING] == []
+def test_source_files_have_tests() -> None:
+    """A new file comes with a test that imports it, best tests/unit/<folder>/test_<file>.py."""
+    assert len(MISSING) <= MOST_WITHOUT_TEST, "\n".join(MISSING)
 
 
 def test_each_unit_test_lies_where_its_source_lies() -> None:
