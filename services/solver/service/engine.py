@@ -1,6 +1,7 @@
 """Turns the core's effects into work and the answers into events. One engine serves all builds of a process, on one loop."""
 
 import asyncio
+import traceback
 from collections import deque
 from collections.abc import Awaitable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -30,7 +31,7 @@ from services.solver.core.vertex import CacheMap, ContentSelector, Digest, Outpu
 from services.solver.ports import CacheIndex, Work
 from services.solver.service.nested import NestedBuilds
 from services.solver.service.progress import Hub
-from shared.errors import BuildmeshError, Canceled, Code, Internal, InvalidInput, NotFound, RefLost, vertex_detail
+from shared.errors import BuildmeshError, Canceled, Code, Internal, InvalidInput, NotFound, RefLost, stack_detail, vertex_detail
 from shared.llb import BuildOp, PassthroughOp
 from shared.model import Digest as ContentDigest
 from shared.model import Ref
@@ -232,6 +233,8 @@ class Engine:
         if not isinstance(error, BuildmeshError):
             self._log.error("a step failed in an unforeseen way", error=f"{type(error).__name__}: {error}")
             error = Internal(f"{type(error).__name__}: {error}")
+        if error.detail("stack.Stack+json") is None:
+            error.details = (stack_detail(_frames(error)), *error.details)
         return error.with_details(vertex_detail(vertex.client_digest)) if vertex is not None else error
 
     # --- the kinds of work
@@ -292,6 +295,12 @@ class Engine:
         scope = self.scope_of(vertex.digest)
         output = await self._nested.load(op, inputs, scope)
         return None if output is None else (await self.build(output, parent=vertex.digest)).ref
+
+
+def _frames(error: BaseException) -> list[tuple[str, str, int]]:
+    """Innermost first; files without the place where we are installed."""
+    summary = traceback.extract_tb(error.__traceback__)
+    return [(frame.name, "/".join(frame.filename.split("/")[-3:]), frame.lineno or 0) for frame in reversed(summary)]
 
 
 def _llb(vertex: Vertex) -> LlbOp:
