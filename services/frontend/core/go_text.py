@@ -13,6 +13,7 @@ SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u20
 """unicode.IsSpace; str.isspace() also accepts the separators \\x1c..\\x1f."""
 
 _ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\", '"': '\\"'}
+_INVALID = re.compile("[\udc80-\udcff]")
 _PLAIN = re.compile(r"[ !#-\[\]-~]*")
 
 
@@ -34,6 +35,11 @@ def _quoted(ch: str) -> str:
     if code < 0x20 or code == 0x7F:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def runes(text: str) -> str:
+    """What is left of text that Go took apart rune by rune: each invalid byte has become U+FFFD."""
+    return text if text.isascii() else _INVALID.sub("\ufffd", text)
 
 
 def quote_list(items: list[str] | tuple[str, ...]) -> str:
@@ -93,26 +99,36 @@ def parse_duration(text: str) -> int:
     if rest == "0":
         return 0
     if not rest:
-        raise DockerfileError(f"time: invalid duration {quote(text)}")
+        raise DockerfileError(f"time: invalid duration {_quote_bytes(text)}")
     total = 0
     while rest:
         match = _DURATION_PART.match(rest)
         if match is None or (not match[1] and not match[2]):
-            raise DockerfileError(f"time: invalid duration {quote(text)}")
+            raise DockerfileError(f"time: invalid duration {_quote_bytes(text)}")
         if not match[3]:
-            raise DockerfileError(f"time: missing unit in duration {quote(text)}")
+            raise DockerfileError(f"time: missing unit in duration {_quote_bytes(text)}")
         if match[3] not in _UNITS:
-            raise DockerfileError(f"time: unknown unit {quote(match[3])} in duration {quote(text)}")
+            raise DockerfileError(f"time: unknown unit {_quote_bytes(match[3])} in duration {_quote_bytes(text)}")
         unit = _UNITS[match[3]]
         if len(match[1]) > 19 or len(match[2] or "") > 100:
-            raise DockerfileError(f"time: invalid duration {quote(text)}")
+            raise DockerfileError(f"time: invalid duration {_quote_bytes(text)}")
         total += int(match[1] or "0") * unit
         if match[2]:
             total += int(match[2]) * unit // 10 ** len(match[2])
         rest = rest[match.end() :]
     if total > (1 << 63) - (0 if negative else 1):
-        raise DockerfileError(f"time: invalid duration {quote(text)}")
+        raise DockerfileError(f"time: invalid duration {_quote_bytes(text)}")
     return -total if negative else total
+
+
+def _quote_bytes(text: str) -> str:
+    """How package time quotes: all that is not ASCII byte by byte."""
+    shown = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(ch if " " <= ch < "\x80" else _hex(ch) for ch in shown) + '"'
+
+
+def _hex(ch: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in ch.encode("utf-8", "surrogateescape"))
 
 
 def format_duration(nanoseconds: int) -> str:

@@ -213,7 +213,7 @@ def image_json(image: Image) -> bytes:
     if image.history:
         doc["history"] = [_history_json(h) for h in image.history]
     doc["config"] = _process_json(image.config)
-    return go_json(_valid(doc))
+    return go_json(doc)
 
 
 def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
@@ -254,18 +254,3 @@ def _process_json(c: ImageProcess) -> dict[str, Any]:
             }
         )
     return doc | _without_empty({"OnBuild": c.onbuild, "Shell": c.shell})
-
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def _valid(value: Any) -> Any:
-    """Invalid bytes become U+FFFD, as in Go's encoder."""
-    match value:
-        case str():
-            return _SURROGATE.sub("\ufffd", value)
-        case dict():
-            return {_valid(k): _valid(v) for k, v in value.items()}
-        case list():
-            return [_valid(v) for v in value]
-    return value

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from services.frontend.core.failure import DockerfileError
-from services.frontend.core.go_text import SPACE, quote
+from services.frontend.core.go_text import SPACE, quote, runes
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 _SPACE = frozenset(SPACE)
@@ -96,6 +96,7 @@ _WORD_RUN = {ch: re.compile(rf"[^\s'\"{re.escape(ch)}\x1c-\x1f]+") for ch in ("\
 
 def parse_words(rest: str, escape: str) -> list[str]:
     """Words separated by spaces; quotes and escapes keep a space inside of a word and stay in it."""
+    rest = runes(rest)
     words: list[str] = []
     current: list[str] = []
     inside, blank_ok = "", False

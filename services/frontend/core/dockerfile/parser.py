@@ -97,7 +97,7 @@ class _Parser:
                 continue
             body, complete = trim_continuation(body, self.escape)
             parts.append(body)
-        return "".join(parts), has_empty
+        return _joined(parts), has_empty
 
     def _read_heredocs(self, node: Node, line: str, start: int) -> None:
         with located(line_spans(start, self.line)):
@@ -117,6 +117,12 @@ class _Parser:
                 return "".join(parts)
             parts.append(raw)
         return None
+
+
+def _joined(parts: list[str]) -> str:
+    """Bytes that were no text by themselves may be together."""
+    line = "".join(parts)
+    return line if len(parts) == 1 or line.isascii() else line.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def parse_node(line: str, escape: str, comments: list[str] | None, depth: int = 0) -> Node:

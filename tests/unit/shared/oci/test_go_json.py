@@ -22,3 +22,17 @@ def test_only_objects_of_bounded_size(data: bytes) -> None:
     """Anything else is refused by name."""
     with pytest.raises(ValueError, match="invalid thing"):
         load_object(data, "thing", limit=99)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("\b\f\x01\x7f", b'"\\b\\f\\u0001\x7f"'),
+        ("a\udcff", b'"a\\ufffd"'),
+        ("a\ufffd", '"a\ufffd"'.encode()),
+        ("\ud800", '"\ufffd"'.encode()),
+    ],
+)
+def test_odd_strings(text: str, written: bytes) -> None:
+    """A byte that is no UTF-8 is written as an escape, the character that stands for one as it is."""
+    assert go_json(text) == written

@@ -44,7 +44,7 @@ def test_all_fields_come_in_order() -> None:
         '"rootfs":{"type":"layers","diff_ids":["d"]},'
         '"history":[{"created":"t","created_by":"x","author":"y","comment":"z","empty_layer":true},{}],'
         '"config":{"User":"u","ExposedPorts":{"1/udp":{},"80/tcp":{}},"Env":["A=\\u003c"],"Entrypoint":["e"],"Cmd":["c"],"Volumes":{"/v":{}},'
-        '"WorkingDir":"/w","Labels":{"a":"\ufffd","b":"1"},"StopSignal":"s","ArgsEscaped":true,'
+        '"WorkingDir":"/w","Labels":{"a":"\\ufffd","b":"1"},"StopSignal":"s","ArgsEscaped":true,'
         '"Healthcheck":{"Test":["CMD"],"Interval":1,"Retries":2},"OnBuild":["RUN x"],"Shell":["sh"]}}'
     )
 
