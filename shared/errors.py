@@ -26,9 +26,11 @@ Details are what travels as google.protobuf.Any with JSON inside (BuildKit util/
 
 import base64
 import json
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from types import FrameType
 from typing import Any, ClassVar
 
 from shared.model import SourceInfo, SourceRange
@@ -266,6 +268,23 @@ def subrequest_detail(name: str) -> Detail:
 def frontend_detail(name: str, source: str) -> Detail:
     """The frontend `name` (image `source`) failed."""
     return _detail("Frontend", {"name": name, "source": source})
+
+
+def stack_detail(error: BaseException, *, cmdline: Iterable[str] = (), pid: int = 0, version: str = "") -> Detail:
+    """Where the error was raised, innermost frame first (util/stack/stack.proto); clients print it when they debug.
+
+    File names are given from the top-level package on: where a server is installed is nobody's business.
+    """
+    frames = [
+        {"Name": f"{_module(frame)}.{frame.f_code.co_qualname}", "File": f"{_module(frame).replace('.', '/')}.py", "Line": line}
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    value = {"frames": frames[::-1], "cmdline": list(cmdline), "pid": pid, "version": version}
+    return Detail(type_url="github.com/moby/buildkit/stack.Stack+json", value=json.dumps(value, separators=(",", ":")).encode())
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "?"))
 
 
 def compatibility_detail(version: int, feature: str) -> Detail:

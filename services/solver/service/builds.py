@@ -12,7 +12,7 @@ from services.solver.service.caching import check_cache_exports
 from services.solver.service.exports import Exporting, checked_outputs
 from services.solver.service.progress import Hub, Stream
 from shared.bus.calls import Calls, Served
-from shared.errors import AlreadyExists, BuildmeshError, Code, Internal, InvalidInput, Unavailable
+from shared.errors import AlreadyExists, BuildmeshError, Code, Internal, InvalidInput, Unavailable, stack_detail
 from shared.model import is_safe_id
 from shared.telemetry import Log, Tracer
 from shared.wire import subjects
@@ -98,6 +98,8 @@ class Builds:
             serving.cancel()
         if isinstance(outcome, BuildmeshError):
             self._log.info("build failed", build=build.ref, error=outcome.message)
+            if outcome.detail("stack.Stack+json") is None:
+                outcome.with_details(stack_detail(outcome))
             raise outcome
         return outcome
 
