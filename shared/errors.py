@@ -220,14 +220,6 @@ def _detail(kind: str, value: Mapping[str, Any]) -> Detail:
     return Detail(type_url=_ERRDEFS + kind + "+json", value=json.dumps(value, separators=(",", ":")).encode())
 
 
-def stack_detail(frames: Iterable[tuple[str, str, int]], version: str = "") -> Detail:
-    """Where the error came up: (function, file, line), innermost first (util/stack/stack.go). Shown by clients with --debug only."""
-    value: dict[str, Any] = {"frames": [{"Name": name, "File": file, "Line": line} for name, file, line in frames]}
-    if version:
-        value["version"] = version
-    return Detail(type_url="github.com/moby/buildkit/stack.Stack+json", value=json.dumps(value, separators=(",", ":")).encode())
-
-
 def vertex_detail(digest: str) -> Detail:
     """Connects an error with a step (solver/errdefs/vertex.go)."""
     return _detail("Vertex", {"digest": digest})

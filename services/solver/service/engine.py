@@ -1,7 +1,6 @@
 """Turns the core's effects into work and the answers into events. One engine serves all builds of a process, on one loop."""
 
 import asyncio
-import traceback
 from collections import deque
 from collections.abc import Awaitable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -234,7 +233,7 @@ class Engine:
             self._log.error("a step failed in an unforeseen way", error=f"{type(error).__name__}: {error}")
             error = Internal(f"{type(error).__name__}: {error}")
         if error.detail("stack.Stack+json") is None:
-            error.details = (stack_detail(_frames(error)), *error.details)
+            error.details = (stack_detail(error), *error.details)
         return error.with_details(vertex_detail(vertex.client_digest)) if vertex is not None else error
 
     # --- the kinds of work
@@ -295,12 +294,6 @@ class Engine:
         scope = self.scope_of(vertex.digest)
         output = await self._nested.load(op, inputs, scope)
         return None if output is None else (await self.build(output, parent=vertex.digest)).ref
-
-
-def _frames(error: BaseException) -> list[tuple[str, str, int]]:
-    """Innermost first; files without the place where we are installed."""
-    summary = traceback.extract_tb(error.__traceback__)
-    return [(frame.name, "/".join(frame.filename.split("/")[-3:]), frame.lineno or 0) for frame in reversed(summary)]
 
 
 def _llb(vertex: Vertex) -> LlbOp:
