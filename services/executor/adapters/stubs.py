@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -22,10 +23,11 @@ _AT_ONCE_NS = 20_000_000  # the runtime makes all mount points of a directory wi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stubs:
-    """`paths` that were not there before the run (innermost first); `times` = atime and mtime of their parents then."""
+    """`paths` that were not there before the run (innermost first); `times` = atime and mtime of their parents then; `began` ns."""
 
     paths: tuple[str, ...]
     times: dict[str, tuple[int, int]]
+    began: int
 
 
 def find_stubs(root: Rooted, destinations: Iterable[str], *, recursive: bool) -> Stubs:
@@ -44,7 +46,7 @@ def find_stubs(root: Rooted, destinations: Iterable[str], *, recursive: bool) ->
             continue
         for count in range(depth if recursive else 1):
             paths[path.rsplit("/", count)[0]] = None
-    return Stubs(paths=tuple(sorted(paths, key=lambda p: -p.count("/"))), times=times)
+    return Stubs(paths=tuple(sorted(paths, key=lambda p: -p.count("/"))), times=times, began=time.time_ns())
 
 
 def remove_stubs(root: Rooted, stubs: Stubs) -> None:
@@ -61,7 +63,7 @@ def remove_stubs(root: Rooted, stubs: Stubs) -> None:
                 raise
     for parent, last in made.items():
         if parent in stubs.times:
-            _restore(root, parent, last, stubs.times[parent])
+            _restore(root, parent, last, stubs)
 
 
 def _remove(root: Rooted, path: str, made: dict[str, int]) -> None:
@@ -80,7 +82,10 @@ def _remove(root: Rooted, path: str, made: dict[str, int]) -> None:
     made[above] = max(made.get(above, 0), spot.info.st_mtime_ns)
 
 
-def _restore(root: Rooted, parent: str, last: int, times: tuple[int, int]) -> None:
+def _restore(root: Rooted, parent: str, last: int, stubs: Stubs) -> None:
+    """Unless the process itself changed the directory, or gave it a time."""
     with root.find(parent, follow=False) as spot:
-        if spot.info is not None and abs(spot.info.st_mtime_ns - last) <= _AT_ONCE_NS:
-            os.utime(spot.name, ns=times, dir_fd=spot.parent, follow_symlinks=False)
+        if spot.info is None or spot.info.st_mtime_ns < stubs.began - _AT_ONCE_NS:
+            return
+        if abs(spot.info.st_mtime_ns - last) <= _AT_ONCE_NS:
+            os.utime(spot.name, ns=stubs.times[parent], dir_fd=spot.parent, follow_symlinks=False)
