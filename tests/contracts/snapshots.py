@@ -146,6 +146,29 @@ class SnapshotContract:
             with store.mount(id) as path:
                 assert os.listdir(f"{path}/a/b") in ([], ["kept"]), id
 
+    def test_what_was_only_touched_is_no_difference(self, store: DiskSnapshots) -> None:
+        base = build(store, None, lambda p: (write(f"{p}/etc/a"), write(f"{p}/usr/b"), write(f"{p}/c"))[0])
+
+        def come_and_go(path: str) -> None:
+            write(f"{path}/etc/stub")
+            os.unlink(f"{path}/etc/stub")
+            os.chmod(f"{path}/c", os.stat(f"{path}/c").st_mode)
+            write(f"{path}/usr/new")
+
+        cut = store.diff(base, build(store, base, come_and_go))
+        with store.mount(cut.id) as path:
+            assert os.listdir(path) == ["usr"]
+        other = build(store, None, lambda p: (write(f"{p}/etc/o"), os.chmod(f"{p}/etc", 0o700))[0])
+        with store.mount(store.merge([other, cut.id]).id) as path:
+            assert os.stat(f"{path}/etc").st_mode & 0o777 == 0o700
+
+    def test_deletions_of_a_walked_diff_are_told_to_whoever_packs_it(self, store: DiskSnapshots) -> None:
+        one = build(store, None, lambda p: (write(f"{p}/gone"), write(f"{p}/kept"))[0])
+        two = build(store, None, lambda p: write(f"{p}/kept"))
+        (layer,) = store.layers(store.diff(one, two).id)
+
+        assert any(os.path.exists(f"{lower}/gone") for lower in layer.lowers)
+
     def test_composed_snapshots_survive_a_restart(self, store: DiskSnapshots, reopen: Callable[[DiskSnapshots], DiskSnapshots]) -> None:
         base = build(store, None, lambda p: (write(f"{p}/d/old"), write(f"{p}/d/more/old"))[0])
 

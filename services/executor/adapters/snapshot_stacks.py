@@ -12,7 +12,7 @@ from services.executor.core.snapshots import SKELETON, Layer
 
 __all__ = ["Stacks"]
 
-_NOTE = "overlay.marks"
+_NOTE = "overlay.marks.2"
 
 
 class Stacks:
@@ -55,20 +55,20 @@ class Stacks:
 
     def compose_own(self, id: str) -> None:
         """The same for a snapshot whose own layer holds deletions."""
-        self._add_skeleton(id, scan_marks(self.place(id)).whiteouts)
+        self._add_skeleton(id, scan_marks(self.place(id), ()).whiteouts)
 
     def _fit(self, layer: Layer) -> Marks:
         """Marks of a layer that may lie anywhere from now on; looked for once."""
         noted = self._note(layer.id, _NOTE)
         if noted is not None:
             return Marks.decode(noted)
-        marks = scan_marks(layer.path)
-        if marks.opaque:
+        marks = scan_marks(layer.path, layer.lowers)
+        if marks.misfit:
             target = os.path.join(self._directory(layer.id), "explicit")
             shutil.rmtree(target + ".new", ignore_errors=True)
             spell_out(layer.path, layer.lowers, target + ".new")
             os.rename(target + ".new", target)
-            marks = scan_marks(target)
+            marks = scan_marks(target, ())
             self._explicit.add(layer.id)
         self._set_note(layer.id, _NOTE, marks.encode())
         return marks

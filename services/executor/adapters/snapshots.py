@@ -499,7 +499,9 @@ class DiskSnapshots:
         if row.kind is SnapshotKind.DIFF and self._layout.style is LayerStyle.FULL:
             low, up = (self._full(parent) for parent in row.parents)  # deletions can be seen only by comparing those two
             return Layer(id=id, style=self._layout.style, path=up, lowers=(low,))
-        return Layer(id=id, style=self._layout.style, path=os.path.join(self._dir(id), "fs"), lowers=self._lowers_of(row))
+        # Deletions of a diff are such only when seen against the tree it was taken from.
+        lowers = self._lowers(row.parents[0]) if row.kind is SnapshotKind.DIFF else self._lowers_of(row)
+        return Layer(id=id, style=self._layout.style, path=os.path.join(self._dir(id), "fs"), lowers=lowers)
 
     def _busy(self) -> set[str]:
         busy = {id for id in self._leases.held() if id in self._rows} | (self._claimed & set(self._rows))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from services.executor.adapters.tree_copy import copy_metadata, copy_node
 
-__all__ = ["Change", "apply_changes", "changes"]
+__all__ = ["Change", "apply_changes", "changes", "same_entry"]
 
 _BLOCK = 1 << 20
 
@@ -45,7 +45,7 @@ def _walk(lower: str | None, upper: str, below: str) -> Iterator[Change]:
 
 def _compare(path: str, low: str | None, before: os.stat_result | None, up: str, after: os.stat_result) -> Iterator[Change]:
     if not stat.S_ISDIR(after.st_mode):
-        if before is None or low is None or not _same(low, before, up, after):
+        if before is None or low is None or not same_entry(low, before, up, after):
             yield Change(path=path, info=after)
         return
     if before is None or not stat.S_ISDIR(before.st_mode):
@@ -53,7 +53,7 @@ def _compare(path: str, low: str | None, before: os.stat_result | None, up: str,
         yield from _walk(None, up, path)
         return
     inner = _walk(low, up, path)
-    touched = not _same(low or "", before, up, after)
+    touched = not same_entry(low or "", before, up, after)
     first = next(inner, None)
     if touched or first is not None:
         yield Change(path=path, info=after, touched=touched)
@@ -69,7 +69,8 @@ def _names(directory: str | None) -> dict[str, os.stat_result]:
         return {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
 
 
-def _same(low: str, before: os.stat_result, up: str, after: os.stat_result) -> bool:
+def same_entry(low: str, before: os.stat_result, up: str, after: os.stat_result) -> bool:
+    """Whether an entry is as it was; of directories only the looks count."""
     if (before.st_mode, before.st_uid, before.st_gid, before.st_rdev) != (after.st_mode, after.st_uid, after.st_gid, after.st_rdev):
         return False
     if _capability(low) != _capability(up):
