@@ -26,11 +26,13 @@ class SqliteBuckets:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loaded: dict[str, list[Entry]] | None = None
+        self._opening = asyncio.Lock()
 
     async def bucket(self, name: str) -> KeyValue:
         """The bucket with what earlier processes left in it."""
-        if self._loaded is None:
-            self._loaded = await asyncio.to_thread(self._open)
+        async with self._opening:  # services ask at the same time, but one thread writes
+            if self._loaded is None:
+                self._loaded = await asyncio.to_thread(self._open)
         memory = MemoryKeyValue()
         for entry in self._loaded.pop(name, []):
             memory.restore(entry)
