@@ -34,17 +34,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         print(f"buildmesh: unknown verb {verb!r}\n\n{usage()}", file=sys.stderr)
         return 2
-    if verb == "up":
-        return int(importlib.import_module("services.__main__").main(arguments[1:]))
-    module = importlib.import_module(f"client.cli.{verb}")
-    parser = argparse.ArgumentParser(prog=f"buildmesh {verb}", description=VERBS[verb])
-    module.configure(parser)
-    try:
-        return int(module.run(parser.parse_intermixed_args(arguments[1:])))
+    try:  # around the import as well: it is the longest part of a short command
+        return _run(verb, arguments[1:])
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         return 1
+
+
+def _run(verb: str, arguments: Sequence[str]) -> int:
+    if verb == "up":
+        return int(importlib.import_module("services.__main__").main(arguments))
+    module = importlib.import_module(f"client.cli.{verb}")
+    parser = argparse.ArgumentParser(prog=f"buildmesh {verb}", description=VERBS[verb])
+    module.configure(parser)
+    return int(module.run(parser.parse_intermixed_args(arguments)))
 
 
 if __name__ == "__main__":

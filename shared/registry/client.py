@@ -24,6 +24,15 @@ USER_AGENT = "buildmesh/0.1 buildkit/v0.32.2"
 OnRetry = Callable[[str], None]
 
 
+def request_failure(error: Exception) -> str:
+    """What went wrong on the wire, in words. aiohttp's own text of a failed connection shows an object and its address in memory."""
+    host, port = getattr(error, "host", ""), getattr(error, "port", "")
+    reason = getattr(error, "os_error", None) or getattr(error, "certificate_error", None)
+    if reason is None:
+        return str(error) or type(error).__name__
+    return f"cannot connect to {host}:{port}: {getattr(reason, 'strerror', None) or reason}"
+
+
 class HttpPool:
     """The process' connections. `async with` it; aiohttp is imported on first use."""
 
@@ -122,7 +131,7 @@ class HostClient:
                 if wait is not None and asked.isdigit():
                     wait = min(float(asked), MAX_RETRY_AFTER)
             except (aiohttp.ClientError, OSError, TimeoutError) as e:
-                failure = f"failed to do request: {method} {self._url(path)}: {e or type(e).__name__}"
+                failure = f"failed to do request: {method} {self._url(path)}: {request_failure(e)}"
             if wait is None:
                 break
             if self._asker.on_retry is not None:

@@ -20,7 +20,7 @@ from shared.blobs.threads import Pool
 from shared.bus.ports import KeyValue
 from shared.errors import BuildFailed, NotFound, Unavailable
 from shared.model import Digest, Ref, is_digest
-from shared.registry.client import HttpPool
+from shared.registry.client import HttpPool, request_failure
 from shared.session.ports import SessionLinks
 from shared.session.secrets import get_secret
 from shared.session.upload import pull_upload
@@ -188,7 +188,7 @@ class HttpDriver:
             async with self._pool.http().request(method, source.url, headers=headers, allow_redirects=True) as response:
                 yield response
         except (aiohttp.ClientError, OSError, TimeoutError) as e:
-            raise Unavailable(f"failed to do request: {method} {_redacted(source.url)}: {e or type(e).__name__}") from None
+            raise Unavailable(f"failed to do request: {method} {_redacted(source.url)}: {request_failure(e)}") from None
 
     async def _body(self, response: Any, source: HttpSource, report: Reporter) -> AsyncIterator[bytes]:
         status, total, done = f"downloading {_redacted(source.url)}", response.content_length or 0, 0

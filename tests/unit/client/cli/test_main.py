@@ -30,6 +30,14 @@ def test_unknown_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'bild'" in capsys.readouterr().err
 
 
+def test_an_interrupt_while_a_verb_is_loaded_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main.importlib, "import_module", interrupted)
+    assert main.main(["build", "."]) == 130
+
+
 @pytest.mark.parametrize("verb", ["build", "du", "prune", "workers", "history"])
 def test_no_daemon(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each verb says which address did not answer, and fails."""
