@@ -183,6 +183,7 @@ class MemoryBus:
         self._open: set[Inflow] = set()
         self._ack_wait, self._kept, self._limit = ack_wait, kept, limit
         self._inboxes = 0
+        self._opening = asyncio.Lock()
 
     async def publish(self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
         delivery = Delivery(subject=subject, data=data, reply=reply, headers=headers or _NO_HEADERS)
@@ -248,10 +249,11 @@ class MemoryBus:
             del self._logs[subject]
 
     async def bucket(self, name: str, *, ttl: float = 0.0) -> KeyValue:
-        if name not in self._buckets:
-            kept = self._kept is not None and ttl == 0.0
-            self._buckets[name] = await self._kept.bucket(name) if kept and self._kept else MemoryKeyValue(ttl=ttl)
-        return self._buckets[name]
+        async with self._opening:  # the same bucket opened twice would be two
+            if name not in self._buckets:
+                kept = self._kept if ttl == 0.0 else None
+                self._buckets[name] = await kept.bucket(name) if kept is not None else MemoryKeyValue(ttl=ttl)
+            return self._buckets[name]
 
     async def close(self) -> None:
         for inflow in self._open:

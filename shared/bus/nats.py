@@ -40,6 +40,7 @@ class NatsBus:
         self._pullers = Pullers(self._js, WORK_STREAM, ack_wait, self._make_streams)
         self._buckets: dict[str, NatsKeyValue] = {}
         self._followers: set[_Follower] = set()
+        self._opening = asyncio.Lock()
 
     @classmethod
     async def connect(cls, url: str, *, ack_wait: float = ACK_WAIT) -> "NatsBus":
@@ -196,11 +197,12 @@ class NatsBus:
     # --- buckets
 
     async def bucket(self, name: str, *, ttl: float = 0.0) -> KeyValue:
-        if name not in self._buckets:
-            made = NatsKeyValue(self._js, name, ttl)
-            await self._again(made.open)
-            self._buckets[name] = made
-        return self._buckets[name]
+        async with self._opening:  # the same bucket opened twice would be two, of which one is not restarted
+            if name not in self._buckets:
+                made = NatsKeyValue(self._js, name, ttl)
+                await self._again(made.open)
+                self._buckets[name] = made
+            return self._buckets[name]
 
     async def close(self) -> None:
         await self._nc.close()

@@ -293,6 +293,16 @@ async def test_entries_with_a_ttl_go_unless_written_again(bus: Bus) -> None:
     assert await bucket.get("kept") is not None
 
 
+async def test_buckets_opened_at_once_by_several(bus: Bus) -> None:
+    name = unique("kv")
+    async with asyncio.TaskGroup() as tasks:
+        opened = [tasks.create_task(bus.bucket(n)) for n in (name, name, unique("kv"), name)]
+    await opened[0].result().put("k", b"1")
+
+    found = [await task.result().get("k") for task in opened]
+    assert [entry is not None for entry in found] == [True, True, False, True]
+
+
 async def test_the_same_bucket_from_two_sides(bus: Bus) -> None:
     name = unique("kv")
     one, two = await bus.bucket(name), await bus.bucket(name)
