@@ -74,6 +74,7 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
             await stack.enter_async_context(Server(relay_routes(registry)).serving([listen(config.relay_address)]))
         async with server.serving(listeners):
             mesh.readiness.up("gateway")
+            mesh.log.info("listening", addresses=" ".join(config.addresses))
             await mesh.readiness.draining.wait()
             mesh.readiness.down("gateway")
             await server.drain(DRAIN_GRACE)
