@@ -141,7 +141,7 @@ def parse_specifier(text: str) -> Platform:
     for part in parts[1:]:
         if _PART.fullmatch(part) is None:
             raise ValueError(
-                f'"{part[:100]}" is an invalid component of "{text[:100]}": '
+                f'"{_quoted(part[:100])}" is an invalid component of "{_quoted(text[:100])}": '
                 f'platform specifier component must match "{_PART_PATTERN}": invalid argument'
             )
     match parts:
@@ -160,15 +160,15 @@ def _os_component(part: str, text: str) -> Platform:
     match = _OS_PART.fullmatch(part)
     if match is None:
         raise ValueError(
-            f'"{part[:100]}" is an invalid OS component of "{text[:100]}": '
+            f'"{_quoted(part[:100])}" is an invalid OS component of "{_quoted(text[:100])}": '
             f'OSAndVersion specifier component must match "{_quoted(_OS_PATTERN)}": invalid argument'
         )
     features = tuple(unquote(f) for f in (match[3] or "").split("+") if f)
     return Platform(os=_normal_os(match[1]), architecture="", os_version=unquote(match[2] or ""), os_features=features)
 
 
-def _quoted(pattern: str) -> str:
-    return pattern.replace("\\", "\\\\")
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _without_v7(platform: Platform, arch: str, variant: str) -> Platform:

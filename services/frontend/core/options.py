@@ -4,7 +4,7 @@ import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from services.frontend.core.dockerfile.linter import LintOptions, parse_lint_options
 from services.frontend.core.failure import DockerfileError
@@ -13,6 +13,8 @@ from services.frontend.core.requests import CacheImport
 from services.frontend.core.resources import parse_resources, parse_ulimit
 from shared.llb import HostIP, NetMode, Resources, Ulimit
 from shared.model import Platform, parse_platform
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +60,11 @@ class Options:
 def parse_options(raw: Mapping[str, str], *, session: str, build_platform: Platform) -> Options:
     """Raises DockerfileError naming the option."""
     platforms = _platforms(raw.get("platform", ""))
-    return Options(
+    return Options(  # what can be wrong in BuildKit's order, so that the same error comes first
         raw=raw,
         session=session,
         build_platform=build_platform,
         target_platforms=platforms,
-        multi_platform=_multi_platform(raw, platforms),
-        target=raw.get("target", ""),
-        build_args=_with_prefix(raw, "build-arg:"),
-        labels=_with_prefix(raw, "label:"),
         resolve_mode=_resolve_mode(raw.get("image-resolve-mode", "")),
         extra_hosts=_extra_hosts(raw.get("add-hosts", "")),
         shm_size=_shm_size(raw.get("shm-size", "")),
@@ -74,13 +72,17 @@ def parse_options(raw: Mapping[str, str], *, session: str, build_platform: Platf
         resources=_resources(raw),
         network=_network(raw.get("force-network-mode", "")),
         no_cache=_no_cache(raw.get("no-cache")),
+        multi_platform=_multi_platform(raw, platforms),
         cache_imports=_cache_imports(raw),
+        sbom=_sbom(raw),
+        build_args=_with_prefix(raw, "build-arg:"),
+        labels=_with_prefix(raw, "label:"),
         cache_namespace=raw.get("build-arg:BUILDKIT_CACHE_MOUNT_NS", ""),
         cgroup_parent=raw.get("cgroup-parent", ""),
+        target=raw.get("target", ""),
         hostname=raw.get("build-arg:BUILDKIT_SANDBOX_HOSTNAME") or raw.get("hostname", ""),
         lint=_lint(raw.get("build-arg:BUILDKIT_DOCKERFILE_CHECK")),
         local_sessions=_with_prefix(raw, "local-sessionid:"),
-        sbom=_sbom(raw),
     )
 
 
@@ -182,14 +184,27 @@ def _cache_imports(raw: Mapping[str, str]) -> tuple[CacheImport, ...]:
 
 def _cache_imports_json(text: str) -> list[CacheImport]:
     try:
-        return [_cache_import(entry) for entry in json.loads(text) or ()]
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        return [_cache_import(entry) for entry in _expect(json.loads(text), list)]
+    except (ValueError, RecursionError) as error:
         raise DockerfileError(f"failed to unmarshal cache-imports ({quote(text)}): {error}") from None
 
 
 def _cache_import(entry: Any) -> CacheImport:
-    attrs = entry.get("Attrs") or {}
-    return CacheImport(type=str(entry.get("Type") or ""), attrs={str(k): str(v) for k, v in attrs.items()})
+    fields = {key.lower(): value for key, value in _expect(entry, dict).items()}
+    attrs = {key: _expect(value, str) for key, value in _expect(fields.get("attrs"), dict).items()}
+    return CacheImport(type=_expect(fields.get("type"), str), attrs=attrs)
+
+
+def _expect(value: Any, kind: type[T]) -> T:
+    """Null is the zero value. Raises ValueError."""
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise ValueError(f"json: cannot unmarshal {_JSON_KINDS.get(type(value), 'number')} into a {_JSON_KINDS[kind]}")
+    return value
+
+
+_JSON_KINDS: dict[type, str] = {dict: "object", list: "array", str: "string", bool: "bool"}
 
 
 def _lint(text: str | None) -> LintOptions | None:
