@@ -125,7 +125,7 @@ def test_an_instruction_written_again_is_read_the_same(data: bytes) -> None:
     for node in nodes:
         if node.heredocs or (node.sub is not None and node.sub.heredocs):
             continue
-        again = parse(node.original.encode("utf-8", "surrogateescape")).nodes
+        again = parse(b"\n" + node.original.encode("utf-8", "surrogateescape")).nodes  # a file's first bytes may be a byte order mark
         assert [shape(n) for n in again] == [shape(node)]
 
 
