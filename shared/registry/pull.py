@@ -54,8 +54,9 @@ class Puller:
             try:
                 return await step(client, reference)
             except BuildmeshError as e:
-                # a mirror's failure must not hide what the registry itself says
-                error = e
+                # the registry's own word counts most, but a mirror's «not found» more than a registry that can't be reached
+                if not (isinstance(error, NotFound) and isinstance(e, Unavailable)):
+                    error = e
         assert error is not None, "there is always the registry itself"
         raise error.prefixed(f"failed to {verb} {reference}")
 

@@ -16,7 +16,7 @@ from shared.oci.media_types import OCI_CONFIG, OCI_LAYER
 from shared.registry import client as client_module
 from shared.registry.auth import Anonymous, Token
 from shared.registry.client import Asker, HttpPool
-from shared.registry.hosts import RegistryHosts
+from shared.registry.hosts import HostConfig, RegistryHosts
 from shared.registry.pull import Puller
 from shared.registry.push import Pushed, Pusher
 from tests.kit.parts.registry import Registry
@@ -75,6 +75,17 @@ async def test_missing_things_are_not_found(registry: Registry, pool: HttpPool) 
 
     with pytest.raises(NotFound, match="client/none:v9"):
         await puller.resolve(parse_reference(f"{registry.host}/client/none:v9"))
+
+
+async def test_a_mirrors_not_found_is_told_when_the_registry_cannot_be_reached(
+    registry: Registry, pool: HttpPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that some other address did not answer."""
+    monkeypatch.setattr(client_module, "RETRY_WAITS", ())
+    hosts = RegistryHosts(configs={"127.0.0.1:1": HostConfig(mirrors=(registry.host,))})
+
+    with pytest.raises(NotFound, match="none:v9"):
+        await Puller(pool, hosts, Asker(credentials=Anonymous())).resolve(parse_reference("127.0.0.1:1/none:v9"))
 
 
 class Guarded:
