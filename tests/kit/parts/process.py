@@ -1,6 +1,5 @@
 """Starting a server, waiting for it, ending it."""
 
-import ctypes
 import os
 import signal
 import socket
@@ -15,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 from typing import Final
-
-PR_SET_PDEATHSIG: Final = 1
 
 POLL: Final = 0.02
 """Seconds between two looks at a server that is starting."""
@@ -119,12 +116,14 @@ def wait_ready(part: Part, ready: Callable[[], bool], seconds: float) -> None:
         time.sleep(POLL)
 
 
-def end_with_parent() -> Callable[[], None] | None:
-    """For a new process: get SIGTERM when this one is killed. It goes by the thread that starts it, so only the main thread's last."""
-    if threading.current_thread() is not threading.main_thread():
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+def ending_with_parent(argv: Sequence[str]) -> list[str]:
+    """The command, told to get SIGTERM when this process is killed. It goes by the thread that starts it, so only the main thread's last.
+
+    By a program and not by `preexec_fn`: that needs a fork of this whole process, which gRPC's threads do not always survive.
+    """
+    if threading.current_thread() is not threading.main_thread() or which("setpriv") is None:
+        return list(argv)
+    return ["setpriv", "--pdeathsig", "TERM", "--", *argv]
 
 
 @contextmanager
@@ -144,14 +143,13 @@ def running(
     log = folder / f"{name}.log"
     with log.open("ab") as sink:
         process = subprocess.Popen(
-            argv,
+            ending_with_parent(argv),
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
             env={**os.environ, **(env or {})},
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=end_with_parent(),
         )
     part = Part(name=name, argv=argv, log=log, process=process, grace=grace)
     try:
