@@ -139,6 +139,8 @@ def port(tmp_path: Path) -> Iterator[int]:
     (tmp_path / "www").mkdir()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # with 1.0 each answer ends by closing, and git has seen the rest of one as the next
+
         def __init__(self, *args: object) -> None:
             super().__init__(*args, directory=str(tmp_path / "www"))  # type: ignore[arg-type]
 
