@@ -5,7 +5,7 @@ import grp
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from services.gateway.adapters.bridge import Bridge
+from services.gateway.adapters.bridge import ClientBuilds
 from services.gateway.adapters.builds import Builds
 from services.gateway.adapters.content import Content
 from services.gateway.adapters.control import SERVICE as CONTROL
@@ -20,6 +20,7 @@ from services.gateway.adapters.session import Sessions
 from services.gateway.adapters.trace import EXPORT, Traces
 from services.gateway.adapters.trace_record import SpanRecorder
 from services.gateway.config import GatewayConfig
+from shared.bridge.service import Bridge
 from shared.errors import InvalidInput
 from shared.rpc import Call, Handler, Interceptor, Listener, Server, TlsFiles, listen
 from shared.run.mesh import Mesh
@@ -98,7 +99,7 @@ def _front_door(config: GatewayConfig, mesh: Mesh, builds: Builds, history: Hist
     routes: dict[str, Handler] = {
         **control.routes(),
         CONTROL + "Session": sessions.session,
-        **Bridge(builds=builds, fleet=fleet).routes(),
+        **Bridge(ClientBuilds(builds=builds, fleet=fleet)).routes(),
         **Content(mesh.blobs).routes(),
         **Traces(mesh.tracer).routes(),
         **Health(mesh.readiness.draining).routes(),

@@ -1,151 +1,34 @@
-"""moby.buildkit.v1.frontend.LLBBridge for clients: each call goes to the solver of the build that its metadata names."""
+"""LLBBridge for clients: the build that a call drives is the one that its metadata names."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
-from services.gateway.adapters import bridge_codec as codec
 from services.gateway.adapters.builds import Builds
 from services.gateway.adapters.fleet import Fleet
-from services.gateway.core.caps import FRONTEND_CAPS, LLB_CAPS
-from shared.errors import BuildFailed, InvalidInput, Unsupported
-from shared.pb import gateway_pb2 as pb
-from shared.rpc import Call, Handler, error_of, unary
-from shared.rpc.status import Status, unpack_details
-from shared.wire.build import (
-    BridgeDefinitions,
-    BridgeEvaluate,
-    BridgeInputs,
-    BridgeReadDir,
-    BridgeReadFile,
-    BridgeResult,
-    BridgeReturn,
-    BridgeStatFile,
-    FileData,
-    FileStats,
-    SourceMeta,
-)
-from shared.wire.failure import Failure, to_failure
+from shared.bridge.service import WorkerFacts
+from shared.errors import BuildFailed
+from shared.rpc import Call
 
-SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
 BUILD_ID = "buildkit-controlapi-buildid"
-_CONTAINER_CALLS = ("NewContainer", "ReleaseContainer", "ExecProcess", "ReadFileContainer", "ReadDirContainer", "StatFileContainer")
 
 
-class Bridge:
-    """The servicer."""
+class ClientBuilds:
+    """Implements the port Driven."""
 
     def __init__(self, *, builds: Builds, fleet: Fleet) -> None:
         self._builds, self._fleet = builds, fleet
 
-    def routes(self) -> Mapping[str, Handler]:
-        """Every method; those about containers refuse."""
-        return {
-            SERVICE + "Ping": unary(self.ping, pb.PingRequest),
-            SERVICE + "Solve": unary(self.solve, pb.SolveRequest),
-            SERVICE + "ResolveSourceMeta": unary(self.resolve_source_meta, pb.ResolveSourceMetaRequest),
-            SERVICE + "ResolveImageConfig": unary(self.resolve_image_config, pb.ResolveImageConfigRequest),
-            SERVICE + "ReadFile": unary(self.read_file, pb.ReadFileRequest),
-            SERVICE + "ReadDir": unary(self.read_dir, pb.ReadDirRequest),
-            SERVICE + "StatFile": unary(self.stat_file, pb.StatFileRequest),
-            SERVICE + "Evaluate": unary(self.evaluate, pb.EvaluateRequest),
-            SERVICE + "Inputs": unary(self.inputs, pb.InputsRequest),
-            SERVICE + "Warn": unary(self.warn, pb.WarnRequest),
-            SERVICE + "Return": unary(self.return_, pb.ReturnRequest),
-            **{SERVICE + name: _refuse for name in _CONTAINER_CALLS},
-        }
-
-    async def ping(self, request: pb.PingRequest, call: Call) -> pb.PongResponse:
-        """Blocks until the build is there: clients send it together with Solve."""
+    async def workers(self, call: Call) -> Sequence[WorkerFacts]:
         await self._builds.registered(build_id(call))
-        workers = await self._fleet.workers()
-        return pb.PongResponse(
-            FrontendAPICaps=codec.caps_message(FRONTEND_CAPS),
-            LLBCaps=codec.caps_message(LLB_CAPS),
-            Workers=[codec.worker_record(w.id, w.labels, w.platforms) for w in workers],
-        )
+        return await self._fleet.workers()
 
-    async def solve(self, request: pb.SolveRequest, call: Call) -> pb.SolveResponse:
-        """Lazy unless Evaluate. `Final` is of clients older than Return and does both."""
-        result: BridgeResult = await self._builds.ask(build_id(call), codec.read_solve(request))
-        if request.Final:
-            await self._builds.ask(build_id(call), BridgeReturn(result=result))
-        if request.allowResultReturn:
-            return pb.SolveResponse(result=codec.result_message(result))
-        if result.refs:
-            raise Unsupported("the client can't receive several refs")
-        return pb.SolveResponse(ref=result.ref.id if result.ref else "")
-
-    async def resolve_source_meta(self, request: pb.ResolveSourceMetaRequest, call: Call) -> pb.ResolveSourceMetaResponse:
-        """What a source is right now."""
-        meta: SourceMeta = await self._builds.ask(build_id(call), codec.read_resolve(request))
-        return codec.source_meta_message(meta)
-
-    async def resolve_image_config(self, request: pb.ResolveImageConfigRequest, call: Call) -> pb.ResolveImageConfigResponse:
-        """The older form for images."""
-        meta: SourceMeta = await self._builds.ask(build_id(call), codec.read_image_config(request))
-        return codec.image_config_message(meta, request.Ref)
-
-    async def read_file(self, request: pb.ReadFileRequest, call: Call) -> pb.ReadFileResponse:
-        """Raises InvalidInput for a negative range."""
-        offset, length = request.Range.Offset, request.Range.Length
-        if offset < 0 or length < 0:
-            raise InvalidInput(f"invalid range: offset {offset}, length {length}")
-        data: FileData = await self._builds.ask(
-            build_id(call), BridgeReadFile(ref=request.Ref, path=request.FilePath, offset=offset, length=length)
-        )
-        return pb.ReadFileResponse(Data=data.data)
-
-    async def read_dir(self, request: pb.ReadDirRequest, call: Call) -> pb.ReadDirResponse:
-        """Direct children."""
-        stats: FileStats = await self._builds.ask(
-            build_id(call), BridgeReadDir(ref=request.Ref, path=request.DirPath, include_pattern=request.IncludePattern)
-        )
-        return pb.ReadDirResponse(entries=[codec.stat_message(s) for s in stats.entries])
-
-    async def stat_file(self, request: pb.StatFileRequest, call: Call) -> pb.StatFileResponse:
-        """One entry."""
-        stats: FileStats = await self._builds.ask(build_id(call), BridgeStatFile(ref=request.Ref, path=request.Path))
-        return pb.StatFileResponse(stat=codec.stat_message(stats.entries[0]))
-
-    async def evaluate(self, request: pb.EvaluateRequest, call: Call) -> pb.EvaluateResponse:
-        """Forces a lazy result."""
-        await self._builds.ask(build_id(call), BridgeEvaluate(ref=request.Ref))
-        return pb.EvaluateResponse()
-
-    async def inputs(self, request: pb.InputsRequest, call: Call) -> pb.InputsResponse:
-        """The frontend inputs of the build."""
-        found: BridgeDefinitions = await self._builds.ask(build_id(call), BridgeInputs())
-        message = pb.InputsResponse()
-        for name, definition in found.definitions.items():
-            message.Definitions[name].ParseFromString(definition)
-        return message
-
-    async def warn(self, request: pb.WarnRequest, call: Call) -> pb.WarnResponse:
-        """A warning on a vertex."""
-        await self._builds.ask(build_id(call), codec.read_warning(request))
-        return pb.WarnResponse()
-
-    async def return_(self, request: pb.ReturnRequest, call: Call) -> pb.ReturnResponse:
-        """The client's last word: a result or an error."""
-        if request.HasField("error"):
-            message = BridgeReturn(failure=_failure(request.error.SerializeToString()))
-        else:
-            message = BridgeReturn(result=codec.read_result(request.result))
-        await self._builds.ask(build_id(call), message)
-        return pb.ReturnResponse()
+    async def ask(self, call: Call, message: Any) -> Any:
+        return await self._builds.ask(build_id(call), message)
 
 
 def build_id(call: Call) -> str:
-    """The build that a call belongs to. Raises InvalidInput without exactly one."""
+    """The build that a call belongs to. Raises BuildFailed without exactly one."""
     ids = call.metadata.all(BUILD_ID)
     if len(ids) != 1:
         raise BuildFailed("no buildid found in context")
     return ids[0]
-
-
-def _failure(status: bytes) -> Failure:
-    """The client's google.rpc.Status; its details travel on."""
-    return to_failure(error_of(unpack_details(status) or Status(code=BuildFailed.code, message="the client returned an unreadable error")))
-
-
-async def _refuse(call: Call) -> None:
-    raise Unsupported(f"{call.method.rpartition('/')[2]} is not supported: containers driven by the client are not served yet")

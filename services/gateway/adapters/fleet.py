@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from services.gateway.adapters.bridge_codec import worker_record
 from services.gateway.core.workers import select_workers
+from shared.bridge.codec import worker_record
 from shared.bus.ports import Buckets, KeyValue
 from shared.errors import InvalidInput, Unavailable
 from shared.pb import worker_pb2

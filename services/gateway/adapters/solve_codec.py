@@ -1,9 +1,10 @@
 """moby.buildkit.v1.SolveRequest → the core's request → the bus message."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from services.gateway.core.solve_request import Part, SolveRequest
+from shared.bridge.codec import definition_bytes, definitions
 from shared.pb import control_pb2
 from shared.wire.build import SolveBuild, TypedAttrs
 
@@ -58,16 +59,6 @@ def build_message(request: SolveRequest, *, identity: str) -> SolveBuild:
         proxy_network=request.proxy_network,
         identity=identity,
     )
-
-
-def definition_bytes(message: Any) -> bytes:
-    """A pb.Definition marshalled; empty when it holds no ops."""
-    return bytes(message.SerializeToString()) if getattr(message, "def") else b""
-
-
-def definitions(messages: Mapping[str, Any]) -> dict[str, bytes]:
-    """Frontend inputs by name; an empty definition (scratch) stays as empty bytes."""
-    return {name: definition_bytes(message) for name, message in messages.items()}
 
 
 def parts(messages: Iterable[Any]) -> tuple[Part, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.rpc import status_pb2
 
-from services.gateway.core.caps import LLB_CAPS
+from shared.bridge.caps import LLB_CAPS
 from shared.errors import BuildmeshError, InvalidInput, NotFound, Unsupported
 from shared.pb import control_pb2, ops_pb2, source_policy_pb2
 from shared.pb import gateway_pb2 as pb

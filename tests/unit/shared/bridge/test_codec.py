@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.gateway.adapters import bridge_codec as codec
+from shared.bridge import codec
 from shared.errors import InvalidInput
 from shared.pb import gateway_pb2 as pb
 from shared.pb import ops_pb2

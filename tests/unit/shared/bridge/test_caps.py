@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.gateway.core.caps import FRONTEND_CAPS, LLB_CAPS, NOT_SERVED
+from shared.bridge.caps import FRONTEND_CAPS, LLB_CAPS, NOT_SERVED
 from shared.llb import caps
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from services.gateway.adapters.solve_codec import definition_bytes, definitions
-from services.gateway.adapters.status_codec import timestamp
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from shared.errors import InvalidInput, Unsupported
 from shared.model import Platform, SourceInfo, SourcePosition, SourceRange
 from shared.pb import apicaps_pb2, fsutil_stat_pb2, gateway_pb2, ops_pb2, worker_pb2
@@ -21,7 +21,15 @@ from shared.wire.build import (
     Worker,
 )
 
-_SECOND = 10**9
+
+def definition_bytes(message: Any) -> bytes:
+    """A pb.Definition marshalled; empty when it holds no ops."""
+    return bytes(message.SerializeToString()) if getattr(message, "def") else b""
+
+
+def definitions(messages: Mapping[str, Any]) -> dict[str, bytes]:
+    """Frontend inputs by name; an empty definition (scratch) stays as empty bytes."""
+    return {name: definition_bytes(message) for name, message in messages.items()}
 
 
 def read_solve(message: gateway_pb2.SolveRequest) -> BridgeSolve:
@@ -130,10 +138,15 @@ def source_meta_message(meta: SourceMeta) -> gateway_pb2.ResolveSourceMetaRespon
     if meta.http_checksum:
         message.HTTP.CopyFrom(
             gateway_pb2.ResolveSourceHTTPResponse(
-                Checksum=meta.http_checksum, Filename=meta.http_filename, LastModified=timestamp(meta.http_last_modified * _SECOND)
+                Checksum=meta.http_checksum, Filename=meta.http_filename, LastModified=_seconds(meta.http_last_modified)
             )
         )
     return message
+
+
+def _seconds(since_epoch: int) -> Timestamp | None:
+    """0 is absent, as clients test for presence."""
+    return Timestamp(seconds=since_epoch) if since_epoch else None
 
 
 def read_result(message: gateway_pb2.Result) -> BridgeResult:
