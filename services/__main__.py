@@ -36,7 +36,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from shared.run.process import run_loop
 
     config = load(
-        arguments.config, state=arguments.state, addresses=arguments.addr or (), http=arguments.http, log_level=arguments.log_level
+        arguments.config,
+        state=arguments.state,
+        addresses=arguments.addr or (),
+        http=arguments.http,
+        log_level=arguments.log_level,
+        environment=os.environ,
     )
     with state_lock(config.mesh.state):
         return run_loop(all_in_one(config, dict(os.environ), on_ready=loaded))

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from services.gateway.config import GatewayConfig
 from services.solver.config import SolverConfig
 from shared.run import settings
 from shared.run.backends import MeshConfig
+from shared.run.environment import overlaid
 from shared.run.mesh import Mesh
 from shared.run.process import Program, Runner
 
@@ -39,9 +41,19 @@ class AllConfig:
     cachestore: CachestoreConfig = field(default_factory=CachestoreConfig)
 
 
-def load(path: Path | None, *, state: Path | None = None, addresses: Sequence[str] = (), http: str = "", log_level: str = "") -> AllConfig:
-    """The file's configuration, changed by what the command line says. Raises InvalidInput naming the file and the key."""
-    config = settings.build(AllConfig, settings.read_toml(path)) if path is not None else AllConfig()
+def load(
+    path: Path | None,
+    *,
+    state: Path | None = None,
+    addresses: Sequence[str] = (),
+    http: str = "",
+    log_level: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> AllConfig:
+    """The file's configuration, changed by the environment and then by the command line. Raises InvalidInput naming file and key."""
+    tables = settings.read_toml(path) if path is not None else {}
+    types: dict[str, type] = typing.get_type_hints(AllConfig)
+    config = settings.build(AllConfig, overlaid(tables, environment or {}, types))
     mesh, gateway, executor = config.mesh, config.gateway, config.executor
     if state is not None:
         mesh = dataclasses.replace(mesh, state=state.absolute())

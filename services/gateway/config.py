@@ -17,7 +17,8 @@ class GatewayConfig:
     tls_ca: str = ""
     """With it, clients must show a certificate that it has signed."""
     relay_address: str = ""
-    """Where other services of the fleet reach the sessions held here (`tcp://host:port`); empty = all-in-one, nobody else needs them."""
+    """Where other services of the fleet reach the sessions held here (`tcp://host:port`); empty = all-in-one, nobody else needs them.
+    `tcp://0.0.0.0:port`: on all addresses, told to others with this machine's name (in a container network that is an address)."""
     entitlements: tuple[str, ...] = ()
     """What builds may be granted: security.insecure, network.host, device."""
     history_max_entries: int = 50

@@ -2,6 +2,7 @@
 
 import asyncio
 import grp
+import socket
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
@@ -20,6 +21,7 @@ from services.gateway.adapters.session import Sessions
 from services.gateway.adapters.trace import EXPORT, Traces
 from services.gateway.adapters.trace_record import SpanRecorder
 from services.gateway.config import GatewayConfig
+from services.gateway.core.sessions import relay_told
 from shared.bridge.service import Bridge
 from shared.errors import InvalidInput
 from shared.rpc import Call, Handler, Interceptor, Listener, Server, TlsFiles, listen
@@ -61,7 +63,12 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
             log=mesh.log,
         )
         sessions = Sessions(
-            gateway=mesh.instance, relay=config.relay_address, registry=registry, buckets=mesh.bus, codec=codec, log=mesh.log
+            gateway=mesh.instance,
+            relay=relay_told(config.relay_address, socket.gethostname()),
+            registry=registry,
+            buckets=mesh.bus,
+            codec=codec,
+            log=mesh.log,
         )
         server = _front_door(config, mesh, builds, history, fleet, sessions)
         heard = asyncio.Event()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote
 
+from shared.blobs.credentials import credentials
 from shared.blobs.ports import BlobReader
 from shared.blobs.spool import Spool
 from shared.blobs.threads import Pool
@@ -46,15 +47,29 @@ class S3Settings:
         if not url.hostname or not bucket:
             raise InvalidInput(f"blobs s3://{url.hostname or ''}{url.path}: want s3://host:port/bucket")
         endpoint = url.hostname + (f":{url.port}" if url.port else "")
+        key, secret = credentials(environment)
         return cls(
             endpoint=endpoint,
             bucket=bucket,
-            access_key=unquote(url.username or "") or environment.get("AWS_ACCESS_KEY_ID", ""),
-            secret_key=unquote(url.password or "") or environment.get("AWS_SECRET_ACCESS_KEY", ""),
+            access_key=unquote(url.username or "") or key,
+            secret_key=unquote(url.password or "") or secret,
             prefix=f"{prefix}/" if prefix else "",
             tls=query.get("tls", "false") == "true",
             region=query.get("region") or environment.get("AWS_REGION") or "us-east-1",
         )
+
+
+def _make_bucket(client: Any, name: str) -> None:
+    """Services start together: whoever comes second finds the bucket made, between its question and its order too."""
+    from minio.error import S3Error
+
+    if client.bucket_exists(name):
+        return
+    try:
+        client.make_bucket(name)
+    except S3Error as error:
+        if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            raise
 
 
 class S3Reader:
@@ -111,8 +126,7 @@ class S3Blobs:
             maxsize=THREADS, timeout=urllib3.Timeout(connect=5.0, read=60.0), retries=urllib3.Retry(total=4, backoff_factor=0.2)
         )
         client = Minio(s.endpoint, access_key=s.access_key, secret_key=s.secret_key, secure=s.tls, region=s.region, http_client=pool)
-        if not client.bucket_exists(s.bucket):
-            client.make_bucket(s.bucket)
+        _make_bucket(client, s.bucket)
         return client
 
     def _name(self, digest: Digest) -> str:

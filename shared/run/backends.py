@@ -30,8 +30,9 @@ class MeshConfig:
 
     `bus`: `memory://` | `nats://[user:password@]host:port[,host:port…]`.
     `blobs`: `file:///folder` | `s3://[key:secret@]host:port/bucket[/prefix][?tls=true&region=…]` (key and secret else from
-    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY).
-    `state`: folder for what this process keeps (its id, near copies of blobs). `near_blobs`: keep copies of remote blobs there.
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SHARED_CREDENTIALS_FILE). The bucket is made when it isn't there.
+    `state`: folder for what this process keeps (its id, near copies of blobs); with `share_state` several processes may be given the same
+    one, each takes a numbered folder in it. `near_blobs`: keep copies of remote blobs there.
     `http`: address for health, readiness and metrics, "" = none. `drain_seconds`: how long running work may take after SIGTERM.
     `instance`: this process's id in the fleet, "" = made once and kept in `state`.
     """
@@ -39,6 +40,7 @@ class MeshConfig:
     bus: str = "memory://"
     blobs: str = ""
     state: Path = Path("/var/lib/buildmesh")
+    share_state: bool = False
     near_blobs: bool = True
     http: str = ""
     instance: str = ""

@@ -12,18 +12,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shared.errors import BuildmeshError, InvalidInput
+from shared.errors import BuildmeshError, InvalidInput, Unavailable
+from shared.model import sha256_digest
 from shared.run import settings
 from shared.run.backends import MeshConfig, Parts, mesh_for, open_parts
+from shared.run.environment import overlaid
 from shared.run.http import Route, http_server, standard_routes
 from shared.run.mesh import Mesh
 from shared.run.sessions import session_links
+from shared.run.state import own_state
 from shared.telemetry import names
 
 Runner = Callable[[Mesh], Awaitable[None]]
 C = TypeVar("C")
 
 LAG_INTERVAL = 0.5
+BLOBS = "blobs"
+BLOBS_INTERVAL = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +46,8 @@ class Program:
 async def run_program(program: Program) -> None:
     """Until all services have ended: by SIGTERM (drain), a second signal or the drain limit (cancel), or the first failure."""
     async with AsyncExitStack() as stack:
-        parts = await stack.enter_async_context(open_parts(program.mesh, environment=dict(program.environment)))
+        mesh = stack.enter_context(own_state(program.mesh))
+        parts = await stack.enter_async_context(open_parts(mesh, environment=dict(program.environment)))
         if program.mesh.http:
             routes = {**standard_routes(parts.readiness, parts.metrics), **program.routes}
             await stack.enter_async_context(http_server(program.mesh.http, routes))
@@ -58,6 +64,9 @@ async def _run_all(program: Program, parts: Parts, meshes: Mapping[str, Mesh]) -
             tasks.create_task(_drain_when_told(program, parts, meshes, running, stopping), name="drain"),
             tasks.create_task(_watch_lag(parts), name="loop lag"),
         ]
+        if not parts.alone:
+            parts.readiness.expect(BLOBS)
+            watchers.append(tasks.create_task(_reach_blobs(parts), name="blob store"))
         if program.on_ready is not None:
             watchers.append(tasks.create_task(_tell_ready(parts, program.on_ready), name="ready"))
         with _signals(stopping, running):
@@ -118,6 +127,18 @@ class _signals:
             asyncio.get_running_loop().remove_signal_handler(number)
 
 
+async def _reach_blobs(parts: Parts) -> None:
+    """Ready means: the blob store has answered once, and its bucket is made. Later it is asked when it is needed."""
+    while True:
+        try:
+            await parts.blobs.find_missing([sha256_digest(b"")])
+            break
+        except Unavailable as error:
+            parts.log.warning("waiting for the blob store", error=error)
+            await asyncio.sleep(BLOBS_INTERVAL)
+    parts.readiness.up(BLOBS)
+
+
 async def _watch_lag(parts: Parts) -> None:
     """How late a timer fires says how long something blocked the loop."""
     gauge = parts.metrics.gauge(names.LOOP_LAG)
@@ -162,12 +183,16 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
 
 
 def main(service: str, run: Callable[[C, Mesh], Awaitable[None]], config_type: type[C], argv: Sequence[str] | None = None) -> int:
-    """What `python -m services.<service> --config FILE` does. The file has a `[mesh]` table and one of the service's name."""
+    """What `python -m services.<service> [--config FILE]` does.
+
+    A `[mesh]` table and one of the service's name come from the file, from the environment (environment.py) or from both.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m services.{service}", description=f"Runs the {service} of a Buildmesh fleet.")
-    parser.add_argument("--config", type=Path, required=True, help="TOML file with [mesh] and one table per service")
+    parser.add_argument("--config", type=Path, help="TOML file with [mesh] and one table per service")
     arguments = parser.parse_args(argv)
     try:
-        tables = settings.read_toml(arguments.config)
+        tables = settings.read_toml(arguments.config) if arguments.config else {}
+        tables = overlaid(tables, os.environ, {"mesh": MeshConfig, service: config_type})
         mesh_config = settings.build(MeshConfig, tables.get("mesh", {}), where="mesh")
         config = settings.build(config_type, tables.get(service, {}), where=service)
     except InvalidInput as error:

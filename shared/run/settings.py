@@ -30,14 +30,14 @@ def build(cls: type[T], table: Mapping[str, Any], *, where: str = "") -> T:
 
     A field's key is shown in hints as its metadata `toml` says, else by its name.
     """
-    fields = {_bare(f.metadata.get("toml", f.name)): f for f in dataclasses.fields(typing.cast(Any, cls))}
+    fields = _fields(cls)
     hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
     for key, value in table.items():
         path = f"{where}.{key}" if where else key
-        field = fields.get(_bare(key))
+        field = fields.get(bare(key))
         if field is None:
-            raise unknown_key(path, key, [f.metadata.get("toml", f.name) for f in fields.values()])
+            raise unknown_key(path, key, [key_of(f) for f in fields.values()])
         values[field.name] = convert(hints[field.name], value, path)
     try:
         return cls(**values)
@@ -45,7 +45,22 @@ def build(cls: type[T], table: Mapping[str, Any], *, where: str = "") -> T:
         raise InvalidInput(f"{where or 'configuration'}: {error}") from None
 
 
-def _bare(key: str) -> str:
+def field_of(cls: type, key: str) -> "dataclasses.Field[Any] | None":
+    """The field that a key means, however it is spelled."""
+    return _fields(cls).get(bare(key))
+
+
+def _fields(cls: type) -> "dict[str, dataclasses.Field[Any]]":
+    return {bare(key_of(f)): f for f in dataclasses.fields(typing.cast(Any, cls))}
+
+
+def key_of(field: "dataclasses.Field[Any]") -> str:
+    """How a field is spelled in files."""
+    return str(field.metadata.get("toml", field.name))
+
+
+def bare(key: str) -> str:
+    """A key without what may be spelled in several ways: case, dashes, underscores."""
     return key.lower().replace("-", "").replace("_", "")
 
 

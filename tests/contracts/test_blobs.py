@@ -1,5 +1,6 @@
 """The blob store contract: memory, disk, a real S3 server, and the wrappers around them."""
 
+import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Callable
@@ -254,3 +255,14 @@ async def test_stale_uploads_are_cleaned(tmp_path: Path) -> None:
     os.utime(left, (0, 0))
 
     assert (await blobs.clean(older_than=3600), left.exists()) == (1, False)
+
+
+async def test_a_bucket_is_made_by_whoever_comes_first(s3: S3) -> None:
+    """Services start together on an empty server; each finds the bucket there."""
+    bucket = f"made-{os.urandom(4).hex()}"
+    settings = S3Settings.parse(urlsplit(f"s3://{s3.endpoint}/{bucket}"), {}, s3.environment)
+
+    async with asyncio.TaskGroup() as tasks:
+        found = [tasks.create_task(S3Blobs(settings).find_missing([sha256_digest(b"x")])) for _ in range(6)]
+
+    assert {task.result() for task in found} == {frozenset({sha256_digest(b"x")})}

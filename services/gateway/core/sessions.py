@@ -64,3 +64,11 @@ def _health_timeout(text: str) -> float:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise ValueError(f"invalid session health timeout: {text[:100]!r}")
     return max(int(text), 1000) / 1000
+
+
+def relay_told(relay: str, host: str) -> str:
+    """The relay's address as other services are to dial it: on all addresses means at `host`, this machine's name."""
+    for everywhere in ("tcp://0.0.0.0:", "tcp://[::]:"):
+        if relay.startswith(everywhere):
+            return f"tcp://{host}:{relay.removeprefix(everywhere)}"
+    return relay

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.gateway.core.sessions import attached
+from services.gateway.core.sessions import attached, relay_told
 from shared.errors import InvalidInput
 
 ID = ("x-docker-expose-session-uuid", "abc")
@@ -39,3 +39,16 @@ def test_refused(metadata: list[tuple[str, str]]) -> None:
     """Ids become KV keys; floods and nonsense are refused."""
     with pytest.raises(InvalidInput):
         attached(metadata)
+
+
+@pytest.mark.parametrize(
+    ("relay", "told"),
+    [
+        ("tcp://0.0.0.0:1235", "tcp://box:1235"),
+        ("tcp://[::]:1235", "tcp://box:1235"),
+        ("tcp://127.0.0.1:1235", "tcp://127.0.0.1:1235"),
+        ("", ""),
+    ],
+)
+def test_a_relay_on_all_addresses_is_told_by_name(relay: str, told: str) -> None:
+    assert relay_told(relay, "box") == told
