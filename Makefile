@@ -17,12 +17,7 @@ test: tools ## every test, on real parts
 	@$(DEV)/bin/python -m pytest -m "not bench" $(ARGS)
 
 check: python ## format, lint, types, import contracts, fast tests: under a minute
-	@venv=$(DEV); \
-	$$venv/bin/ruff format --check --quiet $(CODE); \
-	$$venv/bin/ruff check --quiet $(CODE); \
-	$$venv/bin/mypy --no-error-summary services shared client tests/kit; \
-	$$venv/bin/lint-imports --no-logo --cache-dir .import_linter_cache; \
-	$$venv/bin/python -m pytest -q -n 2 --dist loadfile -m "not bench and not slow and not root" tests/unit tests/property tests/golden tests/playbooks tests/contracts tests/mesh tests/meta $(ARGS)
+	@$(DEV)/bin/python tests/tools/check $(ARGS)
 
 bench: tools ## measure against a real buildkitd; ARGS="--write" also updates docs/measuring.md
 	@tests/tools/install buildkitd

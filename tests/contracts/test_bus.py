@@ -108,6 +108,7 @@ async def test_nobody_listening_is_told_to_whoever_wants_an_answer(bus: Bus) -> 
     assert (got.subject, got.data) == (inbox + ".1", b"")
 
 
+@pytest.mark.slow
 async def test_work_goes_to_one_puller_and_is_gone_when_done(bus: Bus) -> None:
     subject = unique("work.a")
     await bus.enqueue(subject, b"job", key=unique("k"), headers={"reply": "r"})
@@ -145,6 +146,7 @@ async def test_the_same_key_is_queued_once(bus: Bus) -> None:
     assert (await pulled(bus, subject)).delivery.data == b"first"
 
 
+@pytest.mark.slow
 async def test_work_that_nobody_keeps_goes_to_another(bus: Bus) -> None:
     subject = unique("work.l")
     await bus.enqueue(subject, b"job", key=unique("k"))
@@ -156,6 +158,7 @@ async def test_work_that_nobody_keeps_goes_to_another(bus: Bus) -> None:
     await again.done()
 
 
+@pytest.mark.slow
 async def test_work_that_is_kept_stays(bus: Bus) -> None:
     subject = unique("work.p")
     await bus.enqueue(subject, b"job", key=unique("k"))
@@ -271,6 +274,7 @@ async def test_a_watch_tells_what_is_and_what_changes(bus: Bus) -> None:
     assert [(key, None if entry is None else entry.value) for key, entry in got] == [("x.1", b"1"), ("x.2", b"2"), ("x.1", None)]
 
 
+@pytest.mark.slow
 async def test_entries_with_a_ttl_go_unless_written_again(bus: Bus) -> None:
     bucket = await bus.bucket(unique("kv"), ttl=1.0)
     await bucket.put("gone", b"1")

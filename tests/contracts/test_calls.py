@@ -181,6 +181,7 @@ async def test_progress_arrives_in_order_before_the_answer(connect: Any, blobs: 
     assert heard == [b"%d" % i for i in range(50)]
 
 
+@pytest.mark.slow
 async def test_a_long_call_lives_by_heartbeats(connect: Any, blobs: MemoryBlobs) -> None:
     async def slow(request: Ask, served: Served) -> Done:
         await asyncio.sleep(QUICK.silence * 2.5)
@@ -345,6 +346,7 @@ async def test_work_waits_for_a_free_slot(connect: Any, blobs: MemoryBlobs) -> N
     assert (answers, most) == ([b"0", b"1", b"2", b"3", b"4", b"5"], 2)
 
 
+@pytest.mark.slow
 async def test_work_of_a_worker_that_dies_is_done_by_another(connect: Any, blobs: MemoryBlobs) -> None:
     attempts: list[int] = []
     began = asyncio.Event()
@@ -416,6 +418,7 @@ async def test_work_cancelled_before_it_began_never_runs(connect: Any, blobs: Me
     assert runs == ["wanted"]
 
 
+@pytest.mark.slow
 async def test_work_that_the_queue_has_lost_is_queued_again(connect: Any, blobs: MemoryBlobs) -> None:
     subject = unique("work")
     bus = await connect()

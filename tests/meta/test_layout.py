@@ -3,9 +3,7 @@
 import ast
 from pathlib import Path
 
-import pytest
-
-from tests.meta.sources import ROOT, functions, parsed, source_files
+from tests.meta.sources import ROOT, functions, parsed, source_files, statements
 
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
 MOST_WITHOUT_TEST = 125
@@ -39,7 +37,7 @@ def modules_with_tests() -> set[str]:
     """Modules that some test file imports, itself or through its package."""
     through, found = origins(), set()
     for path in sorted((ROOT / "tests").rglob("*.py")):
-        for node in ast.walk(parsed(path.relative_to(ROOT))):
+        for node in statements(parsed(path.relative_to(ROOT))):
             match node:
                 case ast.Import(names=names):
                     found.update(alias.name for alias in names)
@@ -51,13 +49,12 @@ def modules_with_tests() -> set[str]:
     return found
 
 
-TESTED = modules_with_tests()
-MISSING = sorted(str(path) for path in source_files() if needs_test(path) and module_name(path) not in TESTED)
-
-
 def test_source_files_have_tests() -> None:
     """A new file comes with a test that imports it, best tests/unit/<folder>/test_<file>.py."""
-    assert len(MISSING) <= MOST_WITHOUT_TEST, "\n".join(MISSING)
+    tested = modules_with_tests()
+    missing = sorted(str(path) for path in source_files() if needs_test(path) and module_name(path) not in tested)
+
+    assert len(missing) <= MOST_WITHOUT_TEST, "\n".join(missing)
 
 
 def test_each_unit_test_lies_where_its_source_lies() -> None:
@@ -67,18 +64,14 @@ def test_each_unit_test_lies_where_its_source_lies() -> None:
     assert [str(folder) for folder in folders if not (ROOT / folder).is_dir() and not (ROOT / folder).with_suffix(".py").exists()] == []
 
 
-@pytest.mark.parametrize("path", source_files(), ids=str)
-def test_file_is_not_too_long(path: Path) -> None:
+def test_no_file_is_too_long() -> None:
     """600 lines at the very most; aim at 400 and below."""
-    assert len((ROOT / path).read_text().splitlines()) <= 600
+    assert {str(path): n for path in source_files() if (n := len((ROOT / path).read_text().splitlines())) > 600} == {}
 
 
-@pytest.mark.parametrize("path", source_files(), ids=str)
-def test_functions_are_not_too_long(path: Path) -> None:
+def test_no_function_is_too_long() -> None:
     """50 lines at most, docstring not counted."""
-    long = [f"{function.name}: {length(function)}" for function in functions(path) if length(function) > 50]
-
-    assert long == []
+    assert {f"{path}:{f.lineno} {f.name}": n for path in source_files() for f in functions(path) if (n := length(f)) > 50} == {}
 
 
 def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -95,7 +88,6 @@ def test_no_nameless_module() -> None:
     assert [str(path) for path in source_files() if path.stem in NAMELESS] == []
 
 
-@pytest.mark.parametrize("path", source_files(), ids=str)
-def test_public_module_says_what_it_is(path: Path) -> None:
+def test_public_modules_say_what_they_are() -> None:
     """Every file begins with a docstring."""
-    assert ast.get_docstring(parsed(path))
+    assert [str(path) for path in source_files() if not ast.get_docstring(parsed(path))] == []
