@@ -31,6 +31,11 @@ class Case:
     folder: Path
     options: Mapping[str, str] = field(default_factory=dict)
 
+    def local_names(self) -> list[str]:
+        """The local directories that the case may ask for; all are its folder."""
+        named = (value.removeprefix("local:") for key, value in self.options.items() if key.startswith("context:"))
+        return ["context", "dockerfile", *(name for name in named if ":" not in name)]
+
     def files(self) -> dict[str, bytes]:
         """The context: everything but what describes the case."""
         found = (p for p in sorted(self.folder.rglob("*")) if p.is_file() and p.name != EXPECTED)
@@ -51,6 +56,7 @@ class Answer:
     definitions: dict[str, Definition] = field(default_factory=dict)
     metadata: dict[str, bytes] = field(default_factory=dict)
     warnings: list[LintWarning] = field(default_factory=list)
+    filename: str = ""
     error: str = ""
     locations: list[Location] = field(default_factory=list)
 
@@ -58,12 +64,13 @@ class Answer:
 def answer(case: Case, *, session: str = SESSION, images: Mapping[str, FakeImage] | None = None) -> Answer:
     """Runs our frontend on a case."""
     files = case.files()
-    bridge = FakeBridge(locals_={"context": files, "dockerfile": files}, images=fake_images() if images is None else images)
+    bridge = FakeBridge(locals_=dict.fromkeys(case.local_names(), files), images=fake_images() if images is None else images)
     result = Answer()
     ids = itertools.count()
 
     def warn(entrypoint: Entrypoint, warning: LintWarning) -> None:
         result.warnings.append(warning)
+        result.filename = entrypoint.source_map.filename
 
     order = Order(options=dict(case.options), session=session, build_platform=AMD64, new_id=lambda: f"id-{next(ids)}", warn=warn)
     try:
@@ -94,5 +101,5 @@ def as_golden(found: Answer) -> dict[str, Any]:
             },
             "metadata": {key: value.decode() for key, value in sorted(found.metadata.items())},
         }
-    doc["warnings"] = [warning.short for warning in found.warnings]
+    doc["warnings"] = [[w.short, *([span.start, span.end] for span in w.location)] for w in found.warnings]
     return doc

@@ -99,6 +99,8 @@ class FakeBridge:
             return self.answers[identifier]
         image = self.images.get(identifier.partition("://")[2].partition("@")[0])
         config = image.config(request.platform) if image is not None else None
-        if image is None or config is None:
+        if image is None:
             raise DockerfileError(f"{identifier.partition('://')[2]}: not found")
+        if config is None:
+            raise DockerfileError("no match for platform in manifest: not found")
         return SourceFacts(identifier=identifier, digest=Digest(image.digest), config=config)

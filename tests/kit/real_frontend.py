@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from services.frontend.core.failure import Location
+from services.frontend.core.to_llb.setting import source_ranges
 from shared.llb import Definition, Metadata, decode_definition, decode_op
 from tests.kit.dockerfile_cases import Answer, Case, answer
 from tests.kit.fake_bridge import FakeImage
@@ -26,8 +28,8 @@ class RealFrontend:
 
     def ask(self, case: Case) -> dict[str, Any]:
         """Its answer, one JSON object (tests/tools/llbdump/main.go)."""
-        folder = str(case.folder)
-        question = {"name": case.name, "opts": dict(case.options), "locals": {"context": folder, "dockerfile": folder}}
+        folders = dict.fromkeys(case.local_names(), str(case.folder))
+        question = {"name": case.name, "opts": dict(case.options), "locals": folders}
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(question) + "\n")
@@ -72,15 +74,34 @@ def _errors(theirs: dict[str, Any], ours: Answer) -> list[str]:
     found = []
     if not ours.error or ours.error not in theirs.get("error", ""):
         found.append(f"error: {theirs.get('error')!r} != {ours.error!r}")
-    wanted = [[r.get("start", {}).get("line", 0) for r in s.get("ranges") or []] for s in theirs.get("sources") or []]
-    given = [[span.start for span in location] for location in reversed(ours.locations)]
+    wanted = [_ranges(source.get("ranges")) for source in theirs.get("sources") or []]
+    given = [_given(location) for location in reversed(ours.locations)]
     return found if wanted == given else [*found, f"lines: {wanted} != {given}"]
 
 
+def _ranges(ranges: list[dict[str, Any]] | None) -> list[list[int]]:
+    """Line and character of start and end, as the client's JSON has them."""
+    ends = [(r.get("start") or {}, r.get("end") or {}) for r in ranges or []]
+    return [[start.get("line", 0), start.get("character", 0), end.get("line", 0), end.get("character", 0)] for start, end in ends]
+
+
+def _given(location: Location) -> list[list[int]]:
+    return [[r.start.line, r.start.character, r.end.line, r.end.character] for r in source_ranges(location)]
+
+
 def _warnings(theirs: dict[str, Any], ours: Answer) -> list[str]:
-    wanted = sorted(base64.b64decode(w["short"]).decode() for w in theirs.get("warnings") or [])
-    given = sorted(w.short for w in ours.warnings)
-    return [] if wanted == given else [f"warnings: {wanted} != {given}"]
+    """Text, description, page, file and places of each."""
+
+    def text(encoded: str) -> str:
+        return base64.b64decode(encoded).decode()
+
+    wanted = sorted(
+        (text(w["short"]), [text(d) for d in w.get("detail", ())], w.get("url", ""), w["sourceInfo"]["filename"], _ranges(w.get("range")))
+        for w in theirs.get("warnings") or []
+    )
+    name = ours.filename
+    given = sorted((w.short, [w.rule.description], w.rule.url, name, _given(w.location)) for w in ours.warnings)
+    return [f"warnings: only theirs {w}" for w in wanted if w not in given] + [f"warnings: only ours {g}" for g in given if g not in wanted]
 
 
 def _definitions(theirs: Definition, ours: Definition) -> list[str]:

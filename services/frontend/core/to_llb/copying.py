@@ -15,7 +15,7 @@ from services.frontend.core.to_llb.owners import parse_owner
 from services.frontend.core.to_llb.remote_sources import git_add, http_add, is_http
 from services.frontend.core.to_llb.setting import Setting
 from services.frontend.core.to_llb.stage_state import StageState
-from services.frontend.core.to_llb.workdirs import is_absolute_for, normalize_path, to_slash, without_drive
+from services.frontend.core.to_llb.workdirs import driveless, is_absolute_for, normalize_path, to_slash
 from shared.fsutil import PatternMatcher
 from shared.llb import Chown, Constraints, Copy, FileStep, MkFile, State, clean_path, join_path, merge, scratch
 from shared.model import ProgressGroup
@@ -94,10 +94,7 @@ def _history_text(order: CopyOrder) -> str:
 
 
 def _destination(stage: StageState, path: str) -> str:
-    try:
-        path = without_drive(path, stage.os, keep_slash=True)
-    except DockerfileError as error:
-        raise error.prefixed("removing drive letter") from None
+    path = driveless(path, stage.os, keep_slash=True)
     if is_absolute_for(path, stage.os):
         return normalize_path("/", path, stage.os, keep_slash=True)
     return normalize_path(stage.state.directory, "./" if path in (".", "") else path, stage.os, keep_slash=True)
@@ -176,10 +173,7 @@ def _has_wildcards(name: str) -> bool:
 
 
 def _inline_step(stage: StageState, content: InlineSource, base: _Base) -> FileStep:
-    try:
-        path = without_drive(content.path, stage.os, keep_slash=False)
-    except DockerfileError as error:
-        raise error.prefixed("removing drive letter") from None
+    path = driveless(content.path, stage.os, keep_slash=False)
     constraints = Constraints(platform=stage.platform, description={"llb.customname": "[internal] preparing inline document"})
     data = content.data.encode("utf-8", "surrogateescape")
     tree = scratch().file([FileStep(action=MkFile(path=path, mode=0o644, data=data))], constraints)

@@ -9,9 +9,9 @@ def normalize_path(parent: str, path: str, os: str, *, keep_slash: bool) -> str:
     """`path` below `parent`, absolute. Raises DockerfileError for a drive other than C:, and UNC paths."""
     path, parent = to_slash(path, os), to_slash(parent, os)
     given = path
-    parent = without_drive(parent or "/", os, keep_slash=keep_slash)
+    parent = driveless(parent or "/", os, keep_slash=keep_slash)
     parent = parent if is_absolute(parent) else join_path("/", parent)
-    path = without_drive(path or parent, os, keep_slash=keep_slash)
+    path = driveless(path or parent, os, keep_slash=keep_slash)
     if not is_absolute(path):
         path = join_path(parent, path)
     if keep_slash:
@@ -40,6 +40,14 @@ def is_absolute_for(path: str, os: str) -> bool:
 
 def to_slash(path: str, os: str) -> str:
     return path.replace("\\", "/") if os == "windows" else path
+
+
+def driveless(path: str, os: str, *, keep_slash: bool) -> str:
+    """`without_drive`, whose error says what was tried."""
+    try:
+        return without_drive(path, os, keep_slash=keep_slash)
+    except DockerfileError as error:
+        raise error.prefixed("removing drive letter") from None
 
 
 def without_drive(path: str, os: str, *, keep_slash: bool) -> str:
