@@ -14,7 +14,7 @@ quickstart: ## build examples/hello with the all-in-one and run the result
 	@examples/quickstart
 
 test: tools ## every test, on real parts
-	@$(DEV)/bin/python -m pytest -m "not bench" $(ARGS)
+	@tests/tools/suite $(DEV)/bin/python $(ARGS)
 
 check: python ## format, lint, types, import contracts, fast tests: under a minute
 	@$(DEV)/bin/python tests/tools/check $(ARGS)

@@ -37,7 +37,7 @@ _ENV = {
 def git(folder: Path, *args: str) -> str:
     """Run git in a repository of the test."""
     command = ["git", "-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always", *args]
-    return subprocess.run(command, cwd=folder, env=_ENV, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(command, cwd=folder, env=_ENV, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
 def times(root: Path) -> set[float]:
@@ -147,11 +147,12 @@ def port(tmp_path: Path) -> Iterator[int]:
         def log_message(self, *args: object) -> None: ...
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket.settimeout(2)  # a caller that has gone again before it was accepted must not hold the end of the test
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server.server_address[1]
     server.shutdown()
-    thread.join()
+    thread.join(10)
     server.server_close()
 
 
