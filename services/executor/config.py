@@ -5,7 +5,7 @@ from pathlib import Path
 
 from services.executor.core.log_limit import LogLimits
 from services.executor.core.settings import NetworkConfig, StepSettings
-from shared.model import Platform
+from shared.model import Platform, is_safe_id
 from shared.registry.hosts import RegistryHosts
 from shared.wire.messages import GcRule
 
@@ -14,15 +14,19 @@ __all__ = ["ExecutorConfig", "NetworkConfig"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorConfig:
-    """`max_parallelism`: ops that run at once; 0 = four times the number of cores, in the all-in-one practically no limit (as buildkitd).
+    """`max_parallelism`: ops that run at once; 0 = four times the number of cores, but no more than memory allows with `step_memory` bytes
+    each; in the all-in-one practically no limit (as buildkitd).
 
-    `platforms` empty = detected, the native one first. `debug_output`: copy what steps print to this process's log.
+    `platforms` empty = detected, the native one first; those that binfmt_misc emulates are used when no other executor has them natively.
+    A build that asks for a class runs on executors that have it among `classes`, or a label of that name with the value `true`.
+    `debug_output`: copy what steps print to this process's log.
     """
 
     state: Path = Path()  # empty = "executor" in the process's state folder
     snapshotter: str = "auto"  # auto | overlayfs | native
     runtime: str = ""  # the OCI runtime's program; "" = buildkit-runc or runc on PATH
     max_parallelism: int = 0
+    step_memory: int = 256 << 20
     platforms: tuple[Platform, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     classes: tuple[str, ...] = ("default",)
@@ -34,6 +38,11 @@ class ExecutorConfig:
     debug_output: bool = False
     log_size: int = 2 << 20  # bytes a stream of a step may print before it is clipped, -1 = no limit (BUILDKIT_STEP_LOG_MAX_SIZE)
     log_speed: int = 200 << 10  # the same per second on average (BUILDKIT_STEP_LOG_MAX_SPEED)
+
+    @property
+    def all_classes(self) -> tuple[str, ...]:
+        """Named ones and those that labels stand for."""
+        return tuple(dict.fromkeys((*self.classes, *(name for name, value in self.labels if value == "true" and is_safe_id(name)))))
 
     @property
     def steps(self) -> StepSettings:

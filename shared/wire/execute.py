@@ -306,6 +306,7 @@ class ExecutorInfo:
     id: str
     labels: Mapping[str, str] = field(default_factory=dict)
     platforms: tuple[Platform, ...] = ()  # the native one first
+    emulated: tuple[Platform, ...] = ()  # those of `platforms` that need an emulator
     classes: tuple[str, ...] = ("default",)
     slots: int = 1
     busy: int = 0

@@ -1,5 +1,7 @@
 """Every bus subject, in one table. Ids are checked (shared.model.ident) before they become part of a subject."""
 
+from collections.abc import Collection, Iterable
+
 from shared.model import Platform, require_safe_id
 
 # work queues: pulled, acknowledged after the effect
@@ -25,10 +27,15 @@ LEASES = "leases"  # broadcast: LeaseRenew, LeaseReleased
 HISTORY = "history.events"  # broadcast: HistoryChanged, so that every gateway's listeners hear of it
 
 
-def exec_queue(platform: Platform, klass: str = "default") -> str:
-    """Queue of RunOp tasks for executors of this platform and class."""
-    name = "-".join(p for p in (platform.os, platform.architecture, platform.variant) if p)
+def exec_queue(platform: Platform, klass: str = "default", *, emulated: bool = False) -> str:
+    """Queue of RunOp tasks for executors of this platform and class; those that only emulate the platform pull from another one."""
+    name = "-".join(p for p in ("emulated" if emulated else "", platform.os, platform.architecture, platform.variant) if p)
     return f"{EXEC_ANY}.{require_safe_id(klass, 'executor class')}.{require_safe_id(name, 'platform')}"
+
+
+def exec_queues(platforms: Iterable[Platform], emulated: Collection[Platform], classes: Iterable[str]) -> frozenset[str]:
+    """All queues that an executor with these platforms (of which it only emulates some) pulls from."""
+    return frozenset(exec_queue(p.normalized(), klass, emulated=p in emulated) for klass in classes for p in platforms)
 
 
 def executor_call(executor_id: str) -> str:

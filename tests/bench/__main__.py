@@ -1,4 +1,4 @@
-"""usage: python -m tests.bench [--only NAME,…] [--rounds N] [--write] [--json FILE] [--theirs-only]"""
+"""usage: python -m tests.bench [--only NAME,…] [--rounds N] [--write] [--json FILE] [--theirs-only], or python -m tests.bench fleet …"""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench import report
+from tests.bench import fleet, report
 from tests.bench.memory import PeakMemory, cpu_seconds
 from tests.bench.scenarios import SCENARIOS, Inputs, Scenario
 from tests.bench.side import BuildFailed, Figures, Side, measured, started
@@ -129,4 +129,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["fleet"]:
+        fleet.main(sys.argv[2:])
+    else:
+        main()

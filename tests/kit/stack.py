@@ -32,6 +32,7 @@ class Stack:
     s3: S3
     environment: Mapping[str, str]
     settings: Mapping[str, Mapping[str, Any]]
+    shared: Mapping[str, Any] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     _alive: dict[str, ExitStack] = field(default_factory=dict)
@@ -77,6 +78,7 @@ class Stack:
             "state": str(self.folder / name / "state"),
             "http": f"127.0.0.1:{port}",
             "log_level": "debug",
+            **self.shared,
         }
         return {"mesh": mesh, service: {**self._own(service, name), **self.settings.get(service, {})}}
 
@@ -107,22 +109,34 @@ def stack(
     s3: S3,
     counts: Mapping[str, int] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
+    mesh: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
     seconds: float = 30,
 ) -> Iterator[Stack]:
-    """All six, ready. `counts` says how many of a service (default one each); `settings` are added to a service's table."""
+    """All six, ready. `counts` says how many of a service (default one each).
+
+    `settings` are added to a service's table, `mesh` to the table that all share.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     environment = {"PYTHONPATH": str(REPOSITORY), **s3.environment, **(env or {})}
-    mesh = Stack(folder=folder, addr=f"unix://{folder}/gateway.sock", nats=nats, s3=s3, environment=environment, settings=settings or {})
+    made = Stack(
+        folder=folder,
+        addr=f"unix://{folder}/gateway.sock",
+        nats=nats,
+        s3=s3,
+        environment=environment,
+        settings=settings or {},
+        shared=mesh or {},
+    )
     try:
         for service in SERVICES:
             for number in range((counts or {}).get(service, 1)):
-                mesh.start(f"{service}-{number}")
-        for name in mesh.parts:
-            mesh.ready(name, seconds)
-        yield mesh
+                made.start(f"{service}-{number}")
+        for name in made.parts:
+            made.ready(name, seconds)
+        yield made
     finally:
-        mesh.close()
+        made.close()
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ _EMULATED = {
     "qemu-i386": ("386", ""),
     "qemu-arm": ("arm", "v7"),
 }
+_COMPATIBLE = {"amd64": ("386",), "arm64": ("arm",)}
 _V2 = {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"}
 _V3 = _V2 | {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}
 _V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
@@ -32,11 +33,17 @@ def supported_platforms() -> tuple[Platform, ...]:
         found.append(Platform(os="linux", architecture="386"))
     if native == "arm64":
         found += [Platform(os="linux", architecture="arm", variant=v) for v in ("v7", "v6")]
-    for name, (architecture, version) in _EMULATED.items():
-        platform = Platform(os="linux", architecture=architecture, variant=version)
-        if platform not in found and _enabled(_BINFMT / name):
-            found.append(platform)
-    return tuple(found)
+    return (*found, *(p for p in emulated_platforms() if p not in found))
+
+
+def emulated_platforms() -> tuple[Platform, ...]:
+    """What binfmt_misc adds; an emulator for something that runs natively doesn't count."""
+    own = _NATIVE.get(os.uname().machine, ("", ""))[0]
+    return tuple(
+        Platform(os="linux", architecture=architecture, variant=version)
+        for name, (architecture, version) in _EMULATED.items()
+        if architecture not in (own, *_COMPATIBLE.get(own, ())) and _enabled(_BINFMT / name)
+    )
 
 
 def _amd64_variants() -> list[str]:

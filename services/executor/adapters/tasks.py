@@ -11,10 +11,12 @@ from services.executor.core.entitlements import check_entitlements
 from services.executor.core.source_ids import Source, parse_source
 from services.executor.ports import Reporter, SnapshotStore, SourceDriver
 from shared.bus.calls import Served
-from shared.errors import InvalidInput
+from shared.errors import Exhausted, InvalidInput
 from shared.llb import DiffOp, ExecOp, FileOp, MergeOp, Op, SourceOp, decode_op, validate_op
 from shared.model import Ref
-from shared.wire.messages import OpDone, ResolveSource, RunOp, SourceResolved
+from shared.wire.messages import OpDone, ResolveSource, RunOp, SourceResolved, TaskProgress
+
+GRACE = 0.3  # seconds that work waits for a slot where its inputs are, before any executor of the platform may take it
 
 
 class OpRunner(Protocol):
@@ -48,9 +50,18 @@ class Tasks:
             return await self._driver(source).resolve(source, request, report)
 
     async def run_pinned(self, request: RunOp, served: Served) -> OpDone:
-        """An op that must run here; waits for a slot like any other."""
-        async with self._slots:
+        """An op whose inputs are here. Raises Exhausted when no slot gets free within its grace: then it may run anywhere."""
+        if self._slots.locked():
+            await served.progress(TaskProgress())  # it was heard
+        try:
+            async with asyncio.timeout(GRACE):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise Exhausted("all slots of this executor are taken") from None
+        try:
             return await self.run(request, served)
+        finally:
+            self._slots.release()
 
     async def run(self, request: RunOp, served: Served) -> OpDone:
         """An op from the queue; its slot is the puller's. Raises RefLost naming an input that can't be had."""

@@ -11,7 +11,8 @@ from shared.model import Platform
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """`home` is this executor's id, `root` its folder, `width` how many ops may run at once, `platforms` what it runs, native first."""
+    """`home` is this executor's id, `root` its folder, `width` how many ops may run at once, `platforms` what it runs, native first,
+    of which those in `emulated` are slow."""
 
     home: str
     root: Path
@@ -20,3 +21,4 @@ class Parts:
     slots: asyncio.Semaphore
     width: int
     platforms: tuple[Platform, ...]
+    emulated: tuple[Platform, ...]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
-from services.executor.adapters.platforms import supported_platforms
+from services.executor.adapters.platforms import emulated_platforms, supported_platforms
 from services.executor.adapters.presence import Presence
 from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
 from services.executor.config import ExecutorConfig
@@ -27,7 +27,7 @@ async def run(config: ExecutorConfig, mesh: Mesh) -> None:
     for part in ("executor", "executor-leases", "executor-presence"):
         mesh.readiness.expect(part)
     root = config.state if config.state != Path() else mesh.state / "executor"
-    width = config.max_parallelism or (_ALONE_SLOTS if mesh.alone else 4 * (os.cpu_count() or 1))
+    width = config.max_parallelism or (_ALONE_SLOTS if mesh.alone else slots_of(os.cpu_count() or 1, _memory(), config.step_memory))
     threads = Pool("executor-files", max(4, 2 * (os.cpu_count() or 1)))
     store: DiskSnapshots = await threads.do(open_snapshots, root, style=config.snapshotter)
     parts = Parts(
@@ -38,6 +38,7 @@ async def run(config: ExecutorConfig, mesh: Mesh) -> None:
         slots=asyncio.Semaphore(width),
         width=width,
         platforms=config.platforms or supported_platforms(),
+        emulated=() if config.platforms else emulated_platforms(),
     )
     presence = Presence(mesh.bus, _info(config, parts), lambda: width - _free(parts.slots), mesh.readiness.draining.is_set)
     try:
@@ -49,6 +50,15 @@ async def run(config: ExecutorConfig, mesh: Mesh) -> None:
     finally:
         store.close()
         threads.close()
+
+
+def slots_of(cores: int, memory: int, step: int) -> int:
+    """How many ops may run at once on so many cores and bytes of memory, when a step is given `step` bytes."""
+    return max(1, min(4 * cores, memory // step if step > 0 else 4 * cores))
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _free(slots: asyncio.Semaphore) -> int:
@@ -67,7 +77,8 @@ def _info(config: ExecutorConfig, parts: Parts) -> ExecutorInfo:
         id=parts.home,
         labels={**own, **dict(config.labels)},
         platforms=parts.platforms,
-        classes=config.classes,
+        emulated=parts.emulated,
+        classes=config.all_classes,
         slots=parts.width,
         gc_policy=config.gc_policy,
     )

@@ -108,9 +108,7 @@ async def _answer(
     async with asyncio.TaskGroup() as serving:
         serving.create_task(mesh.calls.serve(subjects.executor_call(parts.home), here, ready=lambda: up.up("executor")))
         serving.create_task(mesh.calls.serve(subjects.EXECUTOR, anywhere, queue="executor"))
-        for klass in config.classes:
-            for platform in dict.fromkeys(p.normalized() for p in parts.platforms):
-                queue = subjects.exec_queue(platform, klass)
-                serving.create_task(mesh.calls.work(queue, {RunOp: work.run}, slots=parts.slots))
+        for queue in sorted(subjects.exec_queues(parts.platforms, parts.emulated, config.all_classes)):
+            serving.create_task(mesh.calls.work(queue, {RunOp: work.run}, slots=parts.slots))
     for task in background:
         task.cancel()

@@ -1,16 +1,18 @@
 """Executors over the bus: who is there, who gets a piece of work, and what happens when one falls silent."""
 
+import asyncio
 import platform as host
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from services.solver.core.graph import LlbOp
+from services.solver.core.graph import DEFAULT_CLASS, LlbOp
 from services.solver.core.vertex import ContentSelector, Digest
 from services.solver.ports import Heard
 from shared.bus.calls import Calls
 from shared.bus.ports import Bus, Entry
-from shared.errors import CallLost, InvalidInput, RefLost
+from shared.errors import CallLost, Exhausted, InvalidInput, RefLost
 from shared.llb import Resources
 from shared.model import Digest as ContentDigest
 from shared.model import Layer, Platform, Ref
@@ -43,6 +45,7 @@ from shared.wire.messages import (
 ATTEMPTS = 4
 ABSENT = 1.5  # seconds that the bus may say that nobody listens there
 HOME_WITHIN = 10.0  # seconds for an executor that holds the inputs to take a call
+UNSERVED = 10.0  # seconds that a pool may stand empty until its work goes to another one
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
@@ -54,6 +57,7 @@ class ExecutorFleet:
         self._log = log
         self._codec = Codec((ExecutorInfo,))
         self._alive: dict[str, ExecutorInfo] = {}
+        self._waiting: dict[_Waiting, None] = {}
 
     async def watch(self) -> None:
         """Keep up to date, until cancelled."""
@@ -61,6 +65,7 @@ class ExecutorFleet:
         async with bucket.watch() as changes:
             async for key, entry in changes:
                 self._take(key, entry)
+                self._look_after_waiting()
 
     def _take(self, key: str, entry: Entry | None) -> None:
         if entry is None:
@@ -91,18 +96,54 @@ class ExecutorFleet:
         """True while it renews its record."""
         return executor in self._alive
 
-    def takes_more(self, executor: str, given: int) -> bool:
-        """True unless it drains or is full (by its word or by what we gave it) while another one has room."""
-        info = self._alive[executor]
-        others = [i for i in self._alive.values() if i.id != executor and not i.draining and i.busy < i.slots]
-        full = info.draining or max(info.busy, given) >= info.slots
-        return not (full and others)
+    def takes(self, executor: str, queue: str) -> bool:
+        """True when it lives, does not drain, and could have pulled this from `queue` as well."""
+        info = self._alive.get(executor)
+        return info is not None and not info.draining and queue in queues_of(info)
 
-    def queue_for(self, wanted: Platform, *, runs_code: bool) -> str:
-        """The work queue for this platform; the native one when no code runs, or nobody offers it (then the op fails there, clearly)."""
-        native = self.default_platform()
-        offered = {p.normalized() for info in self._alive.values() for p in info.platforms}
-        return subjects.exec_queue(wanted if runs_code and wanted in offered else native)
+    def is_served(self, queue: str) -> bool:
+        """True while somebody pulls from it."""
+        return any(queue in queues_of(info) for info in self._alive.values())
+
+    def queue_for(self, wanted: Platform, *, runs_code: bool, klass: str = DEFAULT_CLASS) -> str:
+        """The pool for this platform: native, else emulated; the default one when no code runs, or nobody offers it (it fails there)."""
+        platform = wanted if runs_code else self.default_platform()
+        for emulated in (False, True):
+            queue = subjects.exec_queue(platform, klass, emulated=emulated)
+            if self.is_served(queue):
+                return queue
+        return subjects.exec_queue(self.default_platform(), klass)
+
+    @asynccontextmanager
+    async def waiting_in(self, queue: str, again: Callable[[], str], patience: asyncio.Timeout) -> AsyncIterator[None]:
+        """Inside, `patience` runs out when nobody pulls from `queue` any more and `again()` names another one."""
+        waiting = _Waiting(queue, again, patience)
+        self._waiting[waiting] = None
+        try:
+            yield
+        finally:
+            del self._waiting[waiting]
+
+    def _look_after_waiting(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for waiting in list(self._waiting):
+            lost = not self.is_served(waiting.queue) and waiting.again() != waiting.queue
+            if lost and waiting.patience.when() is None:
+                waiting.patience.reschedule(now + UNSERVED)
+            elif not lost:
+                waiting.patience.reschedule(None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    queue: str
+    again: Callable[[], str]
+    patience: asyncio.Timeout
+
+
+def queues_of(info: ExecutorInfo) -> frozenset[str]:
+    """All that this executor pulls from."""
+    return subjects.exec_queues(info.platforms, info.emulated, info.classes)
 
 
 class ExecutorWork:
@@ -112,7 +153,6 @@ class ExecutorWork:
         self._calls = calls
         self._fleet = fleet
         self._log = log
-        self._given: Counter[str] = Counter()  # ops under way by executor
 
     async def resolve(self, request: ResolveSource, heard: Heard) -> SourceResolved:
         """Any executor."""
@@ -130,7 +170,7 @@ class ExecutorWork:
         scope: Scope,
         heard: Heard,
     ) -> tuple[Ref | None, ...]:
-        """At home of the largest input that has one, unless it is full and others are not; else from the queue of the platform."""
+        """At home of the largest input if a slot gets free there within its grace; else whoever pulls it from the platform's queue."""
 
         async def attempt(number: int) -> Any:
             request = RunOp(
@@ -145,21 +185,35 @@ class ExecutorWork:
                 prune_mounts=op.prune_mounts,
                 resolved=resolved,
             )
+
+            def queue() -> str:
+                return self._fleet.queue_for(op.platform, runs_code=not op.is_source, klass=op.klass)
+
             home = self._home(inputs, resolved)
-            if home and self._fleet.takes_more(home, self._given[home]):
-                self._given[home] += 1
+            if home and self._fleet.takes(home, queue()):
                 try:
                     return await self._calls.call(
                         subjects.executor_call(home), request, on_progress=_relay(heard), within=HOME_WITHIN, absent=ABSENT
                     )
-                finally:
-                    self._given[home] -= 1
-            queue = self._fleet.queue_for(op.platform, runs_code=not op.is_source)
-            return await self._calls.run(queue, request, on_progress=_relay(heard))
+                except Exhausted:  # no slot there
+                    pass
+            return await self._queued(queue, request, heard)
 
         answer = await self._retry(attempt)
         assert isinstance(answer, OpDone)
         return answer.outputs
+
+    async def _queued(self, queue: Callable[[], str], request: RunOp, heard: Heard) -> Any:
+        """From the queue, as long as it may take; on to another pool when the last executor of this one is gone."""
+        while True:
+            chosen = queue()
+            patience = asyncio.timeout(None)
+            try:
+                async with patience, self._fleet.waiting_in(chosen, queue, patience):
+                    return await self._calls.run(chosen, request, on_progress=_relay(heard))
+            except TimeoutError:
+                if not patience.expired():
+                    raise
 
     def _home(self, inputs: Sequence[Ref | None], resolved: SourceResolved | None) -> str:
         """Where most of the input is. A home that is gone doesn't count: the layers may be had elsewhere, or the ref is lost."""

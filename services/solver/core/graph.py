@@ -3,25 +3,31 @@
 BuildKit: solver/llbsolver/vertex.go. The definition itself was checked when it was decoded (shared.llb).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from services.solver.core.cache_keys import cache_map
 from services.solver.core.vertex import CacheMap, Output, Vertex, VertexOptions
-from shared.errors import BuildFailed
+from shared.errors import BuildFailed, InvalidInput
 from shared.llb import LLB_CAPS, Definition, ExecOp, Metadata, MountType, NetMode, Op, Resources, SecurityMode, SourceOp, op_name, walk
-from shared.model import Digest, Platform
+from shared.model import Digest, Platform, is_safe_id
 
+DEFAULT_CLASS = "default"
+CLASS_OPTIONS = ("executor-class", "build-arg:BUILDMESH_EXECUTOR_CLASS")
 KNOWN_CAPS = frozenset(str(cap) for cap in LLB_CAPS) | {"exec.meta.removemountstubs.recursive", "file.copy.modestring"}
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LlbOp:
-    """What a vertex of a build is: `data` = the bytes it was digested from, `platform` = where it runs, normalized."""
+    """What a vertex of a build is: `data` = the bytes it was digested from, `platform` = where it runs, normalized.
+
+    `klass` names the class of executors that shall run it.
+    """
 
     op: Op
     data: bytes
     platform: Platform
+    klass: str = DEFAULT_CLASS
     resources: Resources | None = None
     prune_mounts: tuple[str, ...] = ()
 
@@ -41,6 +47,18 @@ class LoadRules:
 
     default_platform: Platform
     entitlements: Collection[str] = ()
+    klass: str = DEFAULT_CLASS
+
+
+def wanted_class(options: Mapping[str, str]) -> str:
+    """The class of executors that the build's attributes ask for: `executor-class=NAME`, or the build argument BUILDMESH_EXECUTOR_CLASS.
+
+    "" = none. Raises InvalidInput for what can't be the name of a class.
+    """
+    name = next((options[key] for key in CLASS_OPTIONS if options.get(key)), "")
+    if name and not is_safe_id(name):
+        raise InvalidInput(f"invalid executor class: {name[:100]!r}")
+    return name
 
 
 def load_graph(definition: Definition, rules: LoadRules) -> Output | None:
@@ -75,6 +93,7 @@ def _llb_op(op: Op, data: bytes, about: Metadata, rules: LoadRules) -> LlbOp:
         op=replace(op, platform=platform),
         data=data,
         platform=platform,
+        klass=rules.klass,
         resources=about.resources if exec_op else None,
         prune_mounts=_cache_ids(exec_op) if exec_op and about.ignore_cache else (),
     )

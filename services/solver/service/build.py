@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from services.solver.core.graph import LoadRules, load_graph
+from services.solver.core.graph import DEFAULT_CLASS, LoadRules, load_graph, wanted_class
 from services.solver.ports import Files, Fleet, Frontends, Work
 from services.solver.service.caching import CacheRoads, Caching, imports_in
 from services.solver.service.engine import Engine, Job, scope_for
@@ -63,6 +63,7 @@ class RunningBuild:
         self._returned: asyncio.Future[BridgeResult] = asyncio.get_running_loop().create_future()
         self._resolved: dict[tuple[object, ...], asyncio.Future[SourceMeta]] = {}
         self._depth = 0
+        self._klass = wanted_class(request.frontend_opts) or DEFAULT_CLASS
 
     @property
     def engine(self) -> Engine:
@@ -107,6 +108,7 @@ class RunningBuild:
         """A sub-solve; lazy unless `evaluate`."""
         if request.definition and request.frontend:
             raise InvalidInput("cannot solve with both Definition and Frontend specified")
+        self._klass = wanted_class(request.frontend_opts) or self._klass
         await self.caching.bring((*request.cache_imports, *imports_in(request.frontend_opts)))
         if request.frontend:
             result = await self._run_frontend(request)
@@ -121,7 +123,7 @@ class RunningBuild:
     def _load(self, raw: bytes) -> BridgeRef:
         try:
             definition = decode_definition(raw)
-            rules = LoadRules(default_platform=self.default_platform, entitlements=self.job.entitlements)
+            rules = LoadRules(default_platform=self.default_platform, entitlements=self.job.entitlements, klass=self._klass)
             output = load_graph(definition, rules)
         except BuildmeshError as error:
             error.status_code = Code.UNKNOWN  # clients print the bare text, as for any failed build

@@ -1,10 +1,17 @@
 """Who gets a piece of work."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from services.solver.adapters import executors
 from services.solver.adapters.executors import ExecutorFleet, ExecutorWork
 from services.solver.core.graph import LlbOp
 from shared.bus.calls import Calls, Served
 from shared.bus.memory import MemoryBus
-from shared.llb import Op, SourceOp, encode_op
+from shared.errors import Exhausted
+from shared.llb import FileOp, Op
 from shared.model import Digest, Platform, Ref
 from shared.telemetry import Log
 from shared.wire import subjects
@@ -13,6 +20,7 @@ from shared.wire.messages import ExecutorInfo, OpDone, RunOp, Scope
 
 LINUX = Platform(os="linux", architecture="amd64")
 ARM = Platform(os="linux", architecture="arm64")
+Run = Callable[[RunOp, Served], Awaitable[OpDone]]
 VERTEX = Digest("sha256:" + "1" * 64)
 
 
@@ -57,47 +65,98 @@ async def test_code_goes_to_its_platform_and_everything_else_to_the_native_one()
     assert fleet.queue_for(Platform(os="linux", architecture="s390x"), runs_code=True) == native
 
 
-async def test_a_full_executor_passes_work_on_only_while_another_has_room() -> None:
-    """Full by its own word, or by what we gave it; draining counts as full."""
-    alone = await fleet_of(MemoryBus(), info("a", busy=2))
-    assert alone.takes_more("a", 5)
-    two = await fleet_of(MemoryBus(), info("a", busy=2), info("b"))
-    assert not two.takes_more("a", 0)
-    assert two.takes_more("b", 0)
-    assert not two.takes_more("b", 2) or two.takes_more("a", 0) is False
-    draining = await fleet_of(MemoryBus(), info("a", draining=True), info("b"))
-    assert not draining.takes_more("a", 0)
-    crowded = await fleet_of(MemoryBus(), info("a", busy=2), info("b", busy=2))
-    assert crowded.takes_more("a", 0)
+async def test_native_pools_come_before_emulated_ones() -> None:
+    """Code for another platform runs where it is native; only without such a pool is it emulated."""
+    bus = MemoryBus()
+    emulator = info("a", platforms=(LINUX, ARM), emulated=(ARM,))
+    alone = await fleet_of(bus, emulator)
+    assert alone.queue_for(ARM, runs_code=True) == subjects.exec_queue(ARM, emulated=True)
+    both = await fleet_of(bus, emulator, info("b", platforms=(ARM,)))
+    assert both.queue_for(ARM, runs_code=True) == subjects.exec_queue(ARM)
+    assert both.queue_for(LINUX, runs_code=True) == subjects.exec_queue(LINUX)
+    assert not both.takes("a", subjects.exec_queue(ARM))
+    assert both.takes("b", subjects.exec_queue(ARM))
+
+
+async def test_a_class_has_queues_of_its_own() -> None:
+    """Work of a class is for those who belong to it, wherever its inputs are."""
+    fleet = await fleet_of(MemoryBus(), info("a"), info("b", classes=("default", "gpu")))
+    queue = fleet.queue_for(LINUX, runs_code=True, klass="gpu")
+    assert queue == subjects.exec_queue(LINUX, "gpu")
+    assert (fleet.takes("a", queue), fleet.takes("b", queue)) == (False, True)
+
+
+async def test_a_draining_executor_is_given_nothing() -> None:
+    """Nor one that nobody knows."""
+    fleet = await fleet_of(MemoryBus(), info("a", draining=True))
+    queue = subjects.exec_queue(LINUX)
+    assert (fleet.takes("a", queue), fleet.takes("b", queue)) == (False, False)
+
+
+async def run_on(bus: MemoryBus, fleet: ExecutorFleet, handlers: dict[str, Run], inputs: tuple[Ref | None, ...], **op: object) -> None:
+    """Run an op in this fleet; `handlers` by the subject they listen on or pull from."""
+    async with Calls(bus) as calls, asyncio.TaskGroup() as tasks:
+        serving = [
+            tasks.create_task(
+                calls.work(subject, {RunOp: handler}, slots=asyncio.Semaphore(1))
+                if subject.startswith("work.")
+                else calls.serve(subject, {RunOp: handler})
+            )
+            for subject, handler in handlers.items()
+        ]
+        kind = Op(kind=FileOp(actions=()))
+        llb = LlbOp(op=kind, data=b"", **{"platform": LINUX, **op})  # type: ignore[arg-type]
+        async with asyncio.timeout(10):
+            await ExecutorWork(calls, fleet, Log()).run(VERTEX, "x", llb, inputs, None, Scope(lease="l"), lambda statuses, logs: None)
+        for task in serving:
+            task.cancel()
+
+
+def recorded(asked: list[str], who: str, error: Exception | None = None) -> Run:
+    """A handler that writes down that it was asked."""
+
+    async def run(request: RunOp, served: Served) -> OpDone:
+        asked.append(who)
+        if error is not None:
+            raise error
+        return OpDone(outputs=(None,), executor=who)
+
+    return run
+
+
+async def test_a_full_home_passes_work_on_to_whoever_pulls() -> None:
+    """What its inputs' executor refuses goes to the queue."""
+    bus, asked = MemoryBus(), list[str]()
+    fleet = await fleet_of(bus, info("a"), info("b"))
+    queue = subjects.exec_queue(LINUX)
+    handlers = {subjects.executor_call("a"): recorded(asked, "a", Exhausted("full")), queue: recorded(asked, "queue")}
+    await run_on(bus, fleet, handlers, (Ref(id="1", home="a", size=10),))
+    assert asked == ["a", "queue"]
+
+
+async def test_work_moves_on_when_its_pool_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last native executor dies while something waits for it: it is emulated."""
+    monkeypatch.setattr(executors, "UNSERVED", 0.01)
+    bus, asked = MemoryBus(), list[str]()
+    emulator, native = info("a", platforms=(LINUX, ARM), emulated=(ARM,)), info("b", platforms=(ARM,))
+    fleet = await fleet_of(bus, emulator, native)
+    handlers = {subjects.exec_queue(ARM, emulated=True): recorded(asked, "emulated")}
+    async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(fleet.watch())
+        running = tasks.create_task(run_on(bus, fleet, handlers, (), platform=ARM))
+        async with asyncio.timeout(10):
+            while not await bus.depth(subjects.exec_queue(ARM)):  # noqa: ASYNC110 (a bus has no event for it)
+                await asyncio.sleep(0)
+            await (await bus.bucket(subjects.KV_EXECUTORS, ttl=60.0)).delete("b")
+            await running
+        watching.cancel()
+    assert asked == ["emulated"]
 
 
 async def test_an_op_runs_where_most_of_its_inputs_are() -> None:
     """Sizes decide; an executor that is gone doesn't count."""
-    bus = MemoryBus()
+    bus, asked = MemoryBus(), list[str]()
     fleet = await fleet_of(bus, info("a"), info("b"))
-    asked: list[str] = []
-    async with Calls(bus) as calls:
-        import asyncio
-
-        async with asyncio.TaskGroup() as tasks:
-
-            def answer(who: str) -> object:
-                async def run(request: RunOp, served: Served) -> OpDone:
-                    asked.append(who)
-                    return OpDone(outputs=(None,), executor=who)
-
-                return run
-
-            serving = [
-                tasks.create_task(calls.serve(subjects.executor_call(id), {RunOp: answer(id)}))  # type: ignore[dict-item]
-                for id in ("a", "b")
-            ]
-            op = Op(kind=SourceOp(identifier="docker-image://x"))
-            llb = LlbOp(op=op, data=encode_op(op), platform=LINUX)
-            work = ExecutorWork(calls, fleet, Log())
-            inputs = (Ref(id="1", home="a", size=10), Ref(id="2", home="b", size=50), Ref(id="3", home="gone", size=900), None)
-            async with asyncio.timeout(10):
-                await work.run(VERTEX, "x", llb, inputs, None, Scope(lease="l"), lambda statuses, logs: None)
-            for task in serving:
-                task.cancel()
+    inputs = (Ref(id="1", home="a", size=10), Ref(id="2", home="b", size=50), Ref(id="3", home="gone", size=900), None)
+    await run_on(bus, fleet, {subjects.executor_call(id): recorded(asked, id) for id in ("a", "b")}, inputs)
     assert asked == ["b"]

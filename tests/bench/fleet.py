@@ -1,0 +1,215 @@
+"""Figures of the fleet: `python -m tests.bench fleet [NAME…]`. Real processes over nats-server and MinIO, all on this machine.
+
+speedup   64 independent RUN that wait a fixed time, with 1, 2, 4, 8 executor processes (two slots each)
+overhead  what a vertex costs besides its own work: p50 and p99 over a chain of cheap steps
+vertices  tiny vertices (file operations) through the mesh per second
+builds    200 builds at once on one gateway
+sessions  memory of a gateway per idle session
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Final
+
+from tests.bench.memory import cpu_seconds, proportional_size
+from tests.kit import images
+from tests.kit.parts.minio import s3_server
+from tests.kit.parts.nats import nats_server
+from tests.kit.parts.process import program
+from tests.kit.parts.registry import registry_server
+from tests.kit.stack import Stack, stack
+
+STEPS: Final = 64
+SLOTS: Final = 2
+BUILD_TIMEOUT: Final = 400.0
+EXECUTORS: Final = (1, 2, 4, 8)
+
+Figure = dict[str, float | int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """Where measurements happen: a folder and a busybox image in a registry."""
+
+    folder: Path
+    busybox: str
+
+    @contextmanager
+    def fleet(self, name: str, executors: int, *, slots: int = SLOTS, log_level: str = "warning") -> Iterator[Stack]:
+        """Six kinds of process with an empty state."""
+        folder = self.folder / name
+        with (
+            nats_server(folder / "nats") as nats,
+            s3_server(folder / "s3") as s3,
+            stack(
+                folder / "stack",
+                nats=nats,
+                s3=s3,
+                counts={"executor": executors},
+                settings={"executor": {"max_parallelism": slots}},
+                mesh={"log_level": log_level},
+                seconds=90,
+            ) as mesh,
+        ):
+            yield mesh
+
+    def argv(self, addr: str, dockerfile: str, number: int = 0) -> list[str]:
+        """A build without a context."""
+        folder = self.folder / f"dockerfile-{time.time_ns()}-{number}"
+        folder.mkdir(parents=True)
+        (folder / "Dockerfile").write_text(dockerfile)
+        local = ("--local", f"dockerfile={folder}", "--local", f"context={folder}")
+        return [program("buildctl"), "--addr", addr, "build", "--progress=plain", "--frontend=dockerfile.v0", *local]
+
+    def build(self, addr: str, dockerfile: str) -> tuple[float, str]:
+        """(seconds, what buildctl said)."""
+        begin = time.perf_counter()
+        done = subprocess.run(
+            self.argv(addr, dockerfile), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BUILD_TIMEOUT, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
+        return time.perf_counter() - begin, done.stderr
+
+
+def waiting_steps(base: str, seconds: float) -> str:
+    """A Dockerfile of independent RUN, gathered in a last stage."""
+    stages = "".join(f"FROM {base} AS s{i}\nRUN sleep {seconds} && echo {i} > /out{i}\n" for i in range(STEPS))
+    return stages + "FROM scratch\n" + "".join(f"COPY --from=s{i} /out{i} /\n" for i in range(STEPS))
+
+
+def speedup(ground: Ground) -> Figure:
+    """Wall clock as the client sees it, gathering included."""
+    seconds = float(os.environ.get("BENCH_WAIT", "3"))
+    figures: Figure = {}
+    counts = [int(n) for n in os.environ.get("BENCH_EXECUTORS", "").split(",") if n] or EXECUTORS
+    for executors in counts:
+        with ground.fleet(f"speedup-{executors}", executors) as mesh:
+            ground.build(mesh.addr, f"FROM {ground.busybox}\nRUN true\n")
+            took, _ = ground.build(mesh.addr, waiting_steps(ground.busybox, seconds))
+        figures[f"{executors} executors, s"] = round(took, 2)
+        first = figures.get("1 executors, s", STEPS / SLOTS * seconds)
+        figures[f"{executors} executors, speed-up / N"] = round(first / took / executors, 3)
+        print(figures, file=sys.stderr, flush=True)
+    return figures
+
+
+def overhead(ground: Ground) -> Figure:
+    """A chain of RUN true: the time between two steps is the step itself and the mesh around it."""
+    chain = "".join(f"RUN : {i}\n" for i in range(100))
+    with ground.fleet("overhead", 2) as mesh:
+        ground.build(mesh.addr, f"FROM {ground.busybox}\nRUN true\n")
+        took, said = ground.build(mesh.addr, f"FROM {ground.busybox}\n{chain}")
+    steps = [float(line.split()[-1].rstrip("s")) * 1000 for line in said.splitlines() if " DONE " in line]
+    return {"per step, ms": round(took / 100 * 1000, 1), "a step's own p50, ms": round(median(steps), 1), **_tail("step", steps)}
+
+
+def _tail(name: str, values: Sequence[float]) -> Figure:
+    return {f"{name} p50, ms": round(median(values), 1), f"{name} p99, ms": round(quantiles(values, n=100)[98], 1)}
+
+
+def vertices(ground: Ground) -> Figure:
+    """Independent file operations in four builds at once."""
+    each, builds = 250, 4
+    with ground.fleet("vertices", 2, slots=8) as mesh:
+        dockerfiles = [
+            "FROM scratch\n" + "".join(f"FROM scratch AS s{b}x{i}\nWORKDIR /d{b}x{i}\n" for i in range(each)) for b in range(builds)
+        ]
+        gather = ["FROM scratch\n" + "".join(f"COPY --from=s{b}x{i} / /\n" for i in range(each)) for b in range(builds)]
+        took = at_once([ground.argv(mesh.addr, d + g, n) for n, (d, g) in enumerate(zip(dockerfiles, gather, strict=True))])
+        cpu = {name: round(cpu_seconds(part.pid), 2) for name, part in mesh.parts.items()}
+    print(cpu, file=sys.stderr)
+    return {"vertices": 2 * each * builds, "s": round(took, 2), "vertices a second": round(2 * each * builds / took)}
+
+
+def builds(ground: Ground) -> Figure:
+    """Two hundred clients at once, each with one RUN of its own."""
+    with ground.fleet("builds", 2, slots=8) as mesh:
+        ground.build(mesh.addr, f"FROM {ground.busybox}\nRUN true\n")
+        took = at_once([ground.argv(mesh.addr, f"FROM {ground.busybox}\nRUN echo {i}\n", i) for i in range(200)])
+        cpu = {name: round(cpu_seconds(part.pid), 2) for name, part in mesh.parts.items()}
+    print(cpu, file=sys.stderr)
+    return {"builds": 200, "s": round(took, 2)}
+
+
+def at_once(argvs: Sequence[Sequence[str]]) -> float:
+    """Seconds until the last has ended. Raises RuntimeError when one fails."""
+    failed: list[str] = []
+    begin = time.perf_counter()
+    threads = [threading.Thread(target=_client, args=(argv, failed), daemon=True) for argv in argvs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {len(argvs)} builds failed; the first said: {failed[0][-1500:]}")
+    return time.perf_counter() - begin
+
+
+def _client(argv: Sequence[str], failed: list[str]) -> None:
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BUILD_TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        failed.append("timed out")
+        return
+    if done.returncode:
+        failed.append(done.stderr)
+
+
+def sessions(ground: Ground) -> Figure:
+    """Clients that hold a session open while their one step waits."""
+    count = 50
+    with ground.fleet("sessions", 1, slots=100) as mesh, ExitStack() as clients:
+        ground.build(mesh.addr, f"FROM {ground.busybox}\nRUN true\n")
+        gateway = mesh.parts["gateway-0"].pid
+        before = proportional_size(gateway)
+        for number in range(count):
+            argv = ground.argv(mesh.addr, f"FROM {ground.busybox}\nRUN sleep 600\n", number)
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            clients.callback(process.wait, 30)
+            clients.callback(process.terminate)
+        time.sleep(15)
+        grown = proportional_size(gateway) - before
+    return {"sessions": count, "KB a session": round(grown / count / 1000)}
+
+
+SCENARIOS: Final[Mapping[str, Callable[[Ground], Figure]]] = {
+    "speedup": speedup,
+    "overhead": overhead,
+    "vertices": vertices,
+    "builds": builds,
+    "sessions": sessions,
+}
+
+
+def ended(number: int, _frame: object) -> None:
+    """SIGTERM unwinds like an error, so that the servers end as well."""
+    raise SystemExit(128 + number)
+
+
+def main(words: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench fleet", description="Figures of the fleet on this machine.")
+    parser.add_argument("names", nargs="*", help=", ".join(SCENARIOS))
+    options = parser.parse_args(words)
+    signal.signal(signal.SIGTERM, ended)
+    cache = Path(os.environ.get("BUILDMESH_CACHE") or Path.home() / ".cache/buildmesh")
+    cache.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=cache, prefix="fleet-", ignore_cleanup_errors=True) as name,
+        registry_server(Path(name) / "registry") as registry,
+    ):
+        ground = Ground(folder=Path(name), busybox=images.push("busybox", registry.host))
+        for chosen in options.names or SCENARIOS:
+            print(json.dumps({chosen: SCENARIOS[chosen](ground)}), flush=True)
