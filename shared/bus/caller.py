@@ -4,7 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from shared.bus import frames
 from shared.bus.frames import CallSettings, Wrapper
@@ -15,6 +16,16 @@ from shared.wire.codec import Envelope
 from shared.wire.failure import Failure, from_failure
 
 OnProgress = Callable[[Any], None]
+
+MAX_QUEUES: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Work in a queue that nobody has taken: how many pieces, and the seconds that the oldest has waited."""
+
+    depth: int
+    oldest: float
 
 
 class OpenCall:
@@ -35,6 +46,7 @@ class OpenCall:
         self.id, self.subject, self.data, self.queued, self.on_progress = id, subject, data, queued, on_progress
         self.outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.accepted = False
+        self.asked = now
         self.heard = now
         self.until = until
         self.absent = absent
@@ -79,6 +91,14 @@ class Caller:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def waiting(self, now: float) -> dict[str, Waiting]:
+        """What waits by its queue, `MAX_QUEUES` at most: a client can ask for platforms that don't exist."""
+        asked: dict[str, list[float]] = {}
+        for call in self._open.values():
+            if call.queued and not call.accepted and (call.subject in asked or len(asked) < MAX_QUEUES):
+                asked.setdefault(call.subject, []).append(call.asked)
+        return {subject: Waiting(depth=len(times), oldest=now - min(times)) for subject, times in asked.items()}
 
     async def call(
         self, subject: str, request: Any, *, id: str, trace: str, queued: bool, on_progress: OnProgress | None, within: float, absent: float

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from shared.bus import frames
-from shared.bus.caller import Caller, OnProgress
+from shared.bus.caller import Caller, OnProgress, Waiting
 from shared.bus.frames import CallSettings, Claims, Tracing, Untraced, Wrapper
 from shared.bus.ports import Bus, Subscription
 from shared.bus.server import AsyncHandler, Handlers, Served, Server, SyncHandler
@@ -22,7 +22,7 @@ from shared.errors import InvalidInput
 from shared.wire import subjects
 from shared.wire.codec import Codec
 
-__all__ = ["AsyncHandler", "CallSettings", "Calls", "Handlers", "Served", "SyncHandler"]
+__all__ = ["AsyncHandler", "CallSettings", "Calls", "Handlers", "Served", "SyncHandler", "Waiting"]
 
 FOREVER = 10.0 * 365 * 86400
 
@@ -124,6 +124,10 @@ class Calls:
     def statistics(self) -> dict[str, int]:
         """Calls asked and being served right now."""
         return {"asked": len(self._caller), "served": len(self._server)}
+
+    def waiting(self) -> dict[str, Waiting]:
+        """Work put on queues from here that nobody has taken, by queue."""
+        return self._caller.waiting(asyncio.get_running_loop().time())
 
     async def _read_inbox(self, incoming: Subscription) -> None:
         async for delivery in incoming:

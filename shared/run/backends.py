@@ -168,6 +168,8 @@ async def mesh_for(service: str, parts: Parts, *, sessions: SessionLinks) -> Asy
     async with Calls(parts.bus, claims=claims, tracing=tracer) as calls:
         parts.metrics.gauge(names.CALLS_ASKED).watch(lambda: calls.statistics()["asked"])
         parts.metrics.gauge(names.CALLS_SERVED).watch(lambda: calls.statistics()["served"])
+        parts.metrics.gauge(names.QUEUE_DEPTH).watch_labelled(lambda: {(q,): w.depth for q, w in calls.waiting().items()})
+        parts.metrics.gauge(names.QUEUE_OLDEST).watch_labelled(lambda: {(q,): w.oldest for q, w in calls.waiting().items()})
         yield Mesh(
             instance=parts.instance,
             bus=parts.bus,

@@ -1,11 +1,12 @@
 """Counters, gauges and histograms, rendered as Prometheus text (exposition format 0.0.4). Names stand in names.py."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from shared.telemetry.names import Metric
 
 Labels = tuple[str, ...]
+MAX_WATCHED = 1000  # label values of one gauge that are kept in mind once they count 0
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
 
@@ -31,6 +32,7 @@ class Gauge(Counter):
     def __init__(self, metric: Metric) -> None:
         super().__init__(metric)
         self._read: Callable[[], float] | None = None
+        self._labelled: list[Callable[[], Mapping[Labels, float]]] = []
 
     def set(self, value: float, *labels: str) -> None:
         """The value now."""
@@ -40,10 +42,18 @@ class Gauge(Counter):
         """Ask `read` whenever the metrics are asked for."""
         self._read = read
 
+    def watch_labelled(self, read: Callable[[], Mapping[Labels, float]]) -> None:
+        """Ask `read` too, for values by their labels. What was told once and isn't any more counts as 0."""
+        self._labelled.append(read)
+
     def lines(self) -> list[str]:
         """The sample lines."""
         if self._read is not None:
             self.values[()] = self._read()
+        if self._labelled:
+            self.values = dict.fromkeys(self.values if len(self.values) <= MAX_WATCHED else (), 0.0)
+        for labelled in self._labelled:
+            self.values.update(labelled())
         return super().lines()
 
 

@@ -20,6 +20,8 @@ BUILDS_RUNNING = Metric("buildmesh_builds_running", "Builds that run now.")
 SESSIONS = Metric("buildmesh_sessions", "Client sessions held now.")
 CALLS_ASKED = Metric("buildmesh_calls_asked", "Calls this process waits for now.")
 CALLS_SERVED = Metric("buildmesh_calls_served", "Calls this process works on now.")
+QUEUE_DEPTH = Metric("buildmesh_queue_depth", "Work of this process that waits in a queue: nobody has taken it.", ("queue",))
+QUEUE_OLDEST = Metric("buildmesh_queue_oldest_seconds", "How long the oldest of it has waited.", ("queue",))
 LOOP_LAG = Metric("buildmesh_loop_lag_seconds", "Worst delay of the event loop since the last look.")
 
 OPS = Metric("buildmesh_ops_total", "Ops run by executors.", ("kind", "status"))

@@ -97,6 +97,31 @@ async def test_a_server_that_comes_later_is_found(connect: Any, blobs: MemoryBlo
     assert answer.data == b"x"
 
 
+async def test_what_waits_in_a_queue_is_counted_until_somebody_takes_it(connect: Any, blobs: MemoryBlobs) -> None:
+    """The figures that autoscaling goes by."""
+    subject, taken, enough = unique("work"), asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Ask, served: Served) -> FileData:
+        await served.progress(TaskProgress())
+        await enough.wait()
+        return echo(request, served)
+
+    async with calls_on(connect, blobs) as server, calls_on(connect, blobs) as client, asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(client.run(subject, ask(str(i)), on_progress=lambda _: taken.set())) for i in range(3)]
+        await asyncio.sleep(0.1)
+        before = client.waiting()[subject]
+        worker = tasks.create_task(server.work(subject, {Ask: slow}, slots=asyncio.Semaphore(1)))
+        await taken.wait()
+        meanwhile = client.waiting()[subject]
+        enough.set()
+        answers = [await task for task in asked]
+        after = client.waiting()
+        worker.cancel()
+
+    assert (before.depth, meanwhile.depth, len(answers), after) == (3, 2, 3, {})
+    assert before.oldest >= 0.1
+
+
 async def test_nobody_there_is_a_lost_call(connect: Any, blobs: MemoryBlobs) -> None:
     async with calls_on(connect, blobs) as client:
         with pytest.raises(CallLost, match=r"nobody (answers|listens)"):

@@ -3,6 +3,7 @@
 from shared.telemetry import Metrics
 from shared.telemetry.names import Metric
 
+WAITING = Metric("waiting", "Waits.", ("queue",))
 REQUESTS = Metric("requests_total", "Requests.", ("kind", "status"))
 QUEUE = Metric("queue", "Waiting.")
 SECONDS = Metric("seconds", "Took.", ("kind",))
@@ -37,3 +38,17 @@ def test_a_counter_without_labels_begins_at_zero() -> None:
     metrics.counter(QUEUE)
 
     assert "\nqueue 0\n" in metrics.render()
+
+
+def test_labelled_values_are_read_when_asked_and_stay_as_zero() -> None:
+    """An autoscaler takes a missing value for a fault; a queue that is empty again counts 0."""
+    metrics, first, second = Metrics(), {("a",): 3.0}, {("b",): 1.5}
+    metrics.gauge(WAITING).watch_labelled(lambda: first)
+    metrics.gauge(WAITING).watch_labelled(lambda: second)
+
+    full = metrics.render()
+    first.clear()
+    empty = metrics.render()
+
+    assert 'waiting{queue="a"} 3\nwaiting{queue="b"} 1.5\n' in full
+    assert 'waiting{queue="a"} 0\nwaiting{queue="b"} 1.5\n' in empty
