@@ -1,9 +1,9 @@
-"""usage: python -m tests.bench [--only NAME,…] [--rounds N] [--write] [--json FILE] [--theirs-only], or python -m tests.bench fleet …"""
+"""usage: python -m tests.bench [--only NAME,…] [--rounds N] [--write] [--json FILE] [--theirs-only] [--folder FOLDER]; or fleet …"""
 
 import argparse
+import compileall
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench import fleet, report
+from tests.bench.disk import fresh_disk
 from tests.bench.memory import PeakMemory, cpu_seconds
 from tests.bench.scenarios import SCENARIOS, Inputs, Scenario
 from tests.bench.side import BuildFailed, Figures, Side, measured, started
@@ -54,13 +55,11 @@ class Bench:
         """The figures of one daemon's life."""
         self.runs += 1
         folder = self.folder / f"{self.runs:03d}-{scenario.name}-{name}"
-        try:
+        with fresh_disk(folder):
             if scenario.name == "start":
                 return [self.start(name, folder)]
             with started(name, self.sides[name], folder, self.registry) as side:
                 return self.in_daemon(scenario, side)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def in_daemon(self, scenario: Scenario, side: Side) -> list[Figures]:
         scenario.prepare(side, self.inputs)
@@ -83,12 +82,14 @@ class Bench:
 
 
 def arguments() -> argparse.Namespace:
+    cache = Path(os.environ.get("BUILDMESH_CACHE") or Path.home() / ".cache/buildmesh")
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Compares buildmeshd with buildkitd.")
     parser.add_argument("--only", help="scenarios, by comma: start," + ",".join(scenario.name for scenario in SCENARIOS))
     parser.add_argument("--rounds", type=int, default=3, help="pairs for each scenario (default 3)")
     parser.add_argument("--write", action="store_true", help="put the table into docs/measuring.md")
     parser.add_argument("--json", type=Path, help="write every measurement to this file")
     parser.add_argument("--theirs-only", action="store_true", help="only the real buildkitd")
+    parser.add_argument("--folder", type=Path, default=cache, help="where contexts and the daemons' disks are made (default %(default)s)")
     return parser.parse_args()
 
 
@@ -98,6 +99,8 @@ def run(options: argparse.Namespace, folder: Path) -> list[report.Row]:
     wanted = options.only.split(",") if options.only else None
     sides = {"theirs": real_buildkitd()} | ({} if options.theirs_only else {"ours": our_buildmeshd()})
     rows = []
+    for package in ("services", "shared"):  # as an installation does
+        compileall.compile_dir(REPOSITORY / package, quiet=2)
     with registry_server(folder / "registry") as registry:
         inputs = Inputs(folder=folder, busybox=images.push("busybox", registry.host), debian=images.push("debian", registry.host))
         bench = Bench(sides=sides, inputs=inputs, registry=registry.host, folder=folder)
@@ -116,9 +119,8 @@ def ended(number: int, _frame: object) -> None:
 def main() -> None:
     options = arguments()
     signal.signal(signal.SIGTERM, ended)
-    cache = Path(os.environ.get("BUILDMESH_CACHE") or Path.home() / ".cache/buildmesh")
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="bench-", ignore_cleanup_errors=True) as folder:
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="bench-", ignore_cleanup_errors=True) as folder:
         rows = run(options, Path(folder))
     text = f"{report.heading(options.rounds, REPOSITORY)}\n{report.table(rows)}"
     print(text)

@@ -18,6 +18,9 @@ from typing import Final
 POLL: Final = 0.02
 """Seconds between two looks at a server that is starting."""
 
+KEEP_BYTECODE: Final = {"PYTHONDONTWRITEBYTECODE": ""}
+"""Our own servers start as an installed program does: compiling them anew at each start would cost twice as much as all the rest of it."""
+
 
 class NotHere(Exception):
     """A program is not installed; the message says how to get it."""
@@ -147,7 +150,7 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, **KEEP_BYTECODE, **(env or {})},
             cwd=cwd,
             start_new_session=True,
         )
