@@ -28,7 +28,7 @@ def answer_lint(conversion: Conversion) -> Asking[dict[str, bytes]]:
         doc["buildError"] = {"message": failure.message, "location": location_json(merged(failure.locations))}
     return {
         "result.json": go_json_indent(doc),
-        "result.txt": _text(warnings, source).encode(),
+        "result.txt": _text(warnings, source).encode("utf-8", "surrogateescape"),
         "result.statuscode": b"1" if warnings or failure is not None else b"0",
         "version": b"1.0.0",
     }

@@ -29,7 +29,7 @@ def answer_outline(conversion: Conversion) -> Asking[dict[str, bytes]]:
         "sources": [base64.b64encode(conversion.source_map.data).decode()],
     }
     doc = {key: value for key, value in doc.items() if value}
-    return {"result.json": go_json_indent(doc), "result.txt": _text(doc).encode(), "version": b"1.0.0"}
+    return {"result.json": go_json_indent(doc), "result.txt": _text(doc).encode("utf-8", "surrogateescape"), "version": b"1.0.0"}
 
 
 def _walk(stage: StageState, rows_of: Callable[[StageState, set[str]], list[Row]]) -> list[Row]:

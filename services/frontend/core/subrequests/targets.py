@@ -18,7 +18,7 @@ def answer_targets(data: bytes) -> dict[str, bytes]:
     doc = {"targets": rows or None, "sources": [base64.b64encode(data).decode()]}
     lines = [f"{_shown(row)}\t{row.get('description', '')}\n" for row in rows]
     text = table("TARGET\tDESCRIPTION\n" + "".join(lines), 1)
-    return {"result.json": go_json_indent(doc), "result.txt": text.encode(), "version": b"1.0.0"}
+    return {"result.json": go_json_indent(doc), "result.txt": text.encode("utf-8", "surrogateescape"), "version": b"1.0.0"}
 
 
 def _target(stage: Stage, *, default: bool) -> dict[str, Any]:
