@@ -1,8 +1,12 @@
 """Fixtures of the real parts: each starts when the first test asks for it and ends with the session."""
 
+import asyncio
+import functools
+import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
@@ -12,6 +16,9 @@ from tests.kit.parts.jaeger import Jaeger, jaeger_server
 from tests.kit.parts.minio import S3, s3_server
 from tests.kit.parts.nats import Nats, nats_server
 from tests.kit.parts.registry import Registry, registry_server
+
+LONGEST_WAIT: Final = 240.0
+"""Seconds an asynchronous test may take: below pytest's own limit, which ends a test without saying where it waited."""
 
 # A library that would send spans or ask a proxy must not do so from a test.
 os.environ.setdefault("OTEL_TRACES_EXPORTER", "none")
@@ -28,13 +35,24 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
 
 
+def bounded(test: Callable[..., Coroutine[Any, Any, None]], seconds: float) -> Callable[..., Coroutine[Any, Any, None]]:
+    """The test, cancelled where it waits when it takes longer: the report then shows which wait it was."""
+
+    @functools.wraps(test)
+    async def within(*args: Any, **kwargs: Any) -> None:
+        async with asyncio.timeout(seconds):
+            await test(*args, **kwargs)
+
+    return within
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need root are skipped for anybody else."""
-    if os.geteuid() == 0:
-        return
+    """Tests that need root are skipped for anybody else; no asynchronous test waits for ever."""
     for item in items:
-        if item.get_closest_marker("root"):
+        if item.get_closest_marker("root") and os.geteuid() != 0:
             item.add_marker(pytest.mark.skip(reason="needs root"))
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = bounded(item.obj, LONGEST_WAIT)
 
 
 @pytest.fixture(scope="session")

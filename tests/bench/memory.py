@@ -63,7 +63,7 @@ class PeakMemory:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._done.set()
-        self._thread.join()
+        self._thread.join(10)
         self._look()
 
     def _watch(self) -> None:

@@ -3,14 +3,14 @@
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 from tests.bench.memory import PeakMemory, cpu_seconds
 from tests.kit.parts.buildkitd import Daemon, daemon
-from tests.kit.parts.process import program
+from tests.kit.parts.process import child, program
 
 BUILD_TIMEOUT = 180.0
 
@@ -57,12 +57,12 @@ class Side:
 
     def at_once(self, argvs: Sequence[Sequence[str]]) -> None:
         """Runs all of them side by side. Raises BuildFailed when one fails."""
-        running = [subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for argv in argvs]
-        try:
+        silent = subprocess.DEVNULL
+        with ExitStack() as all_of_them:
+            running = [
+                all_of_them.enter_context(child(argv, seconds=BUILD_TIMEOUT, stdin=silent, stdout=silent, stderr=silent)) for argv in argvs
+            ]
             codes = [process.wait(BUILD_TIMEOUT) for process in running]
-        finally:
-            for process in running:
-                process.kill()
         if any(codes):
             raise BuildFailed(f"exit codes {codes}")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.parts.buildkitd import Daemon, daemon, our_buildmeshd, real_buildkitd
+from tests.kit.parts.process import child
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -138,11 +139,9 @@ def test_interrupt_stops_the_step(builder: Daemon, context: Path) -> None:
     mark = f"4{os.getpid() % 100000:05d}"
     (context / "Dockerfile").write_text(f"FROM scratch\nCOPY --from=base / /\nRUN sleep {mark}\n")
     argv = command(builder, "build", "--progress", "plain", "--build-context", f"base={context.parent}/base", str(context))
-    process = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    watchdog = threading.Timer(60, process.kill)
-    watchdog.start()
-    try:
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with child(argv, seconds=60, env=env, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
         for line in process.stderr:
             if f"RUN sleep {mark}" in line:
                 break
@@ -151,10 +150,6 @@ def test_interrupt_stops_the_step(builder: Daemon, context: Path) -> None:
         process.stderr.read()
         assert process.wait(20) == 130
         asyncio.run(_until(lambda: not _running(mark)))
-    finally:
-        watchdog.cancel()
-        process.kill()
-        process.wait()
 
 
 def _running(mark: str) -> list[str]:

@@ -85,7 +85,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (tree / "link").symlink_to("a/f1")
     os.link(tree / "a/f1", tree / "c/hard")
     os.chmod(tree / "c", 0o751)
-    subprocess.run(["tar", "czf", folder / "t.tgz", "a", "link", "c/hard"], cwd=tree, check=True)
+    subprocess.run(["tar", "czf", folder / "t.tgz", "a", "link", "c/hard"], cwd=tree, check=True, timeout=60)
     shutil.copy("/bin/busybox", folder)
     (folder / "Dockerfile").write_text(DOCKERFILE)
     return folder

@@ -328,7 +328,7 @@ class SnapshotContract:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(60)
         assert len(made) == 8
         assert all(len(tree(store, id)) == 2 for id in made)
         assert store.statistics() == {"snapshots": 9, "claimed": 0, "mounts": 0, "leases": 0}

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.e2e.conftest import Mesh
 from tests.e2e.ways import WAYS
 from tests.kit.clients import Buildctl, Built
+from tests.kit.parts.process import child
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -74,9 +76,12 @@ def test_two_clients_share_one_run(mesh: Mesh, buildctl: Buildctl, context: Make
     outs = [folder.parent / f"out{number}" for number in range(2)]
     argvs = [[*buildctl.build_argv(folder), "--output", f"type=local,dest={out}"] for out in outs]
 
-    clients = [subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for argv in argvs]
+    silent = subprocess.DEVNULL
+    with ExitStack() as both:
+        clients = [both.enter_context(child(argv, stdin=silent, stdout=silent, stderr=silent)) for argv in argvs]
+        codes = [client.wait(60) for client in clients]
 
-    assert [client.wait(60) for client in clients] == [0, 0]
+    assert codes == [0, 0]
     for name in ("r0", "r1", "r2"):
         assert (outs[0] / name).read_text() == (outs[1] / name).read_text()
 

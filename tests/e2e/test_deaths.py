@@ -14,6 +14,7 @@ from tests.e2e.test_failures import sleeping, wait_until
 from tests.kit.clients import Buildctl
 from tests.kit.parts.minio import s3_server
 from tests.kit.parts.nats import Nats, nats_server
+from tests.kit.parts.process import child
 from tests.kit.stack import Stack, stack
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -74,7 +75,7 @@ def build_while(fleet: Fleet, client: Buildctl, folder: Path, mark: str, death: 
     """A build during whose RUN somebody dies: exit status and what the client said."""
     argv = [*client.build_argv(folder), "--output", f"type=local,dest={folder.parent}/out"]
     log = folder.parent / "client.log"
-    with log.open("wb") as sink, subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink) as build:
+    with log.open("wb") as sink, child(argv, seconds=180, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink) as build:
         wait_until(lambda: sleeping(mark), 30)
         death(fleet)
         code = build.wait(90)

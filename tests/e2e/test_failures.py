@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.conftest import Mesh
 from tests.kit.clients import Buildctl, Buildx, ClientFailed
+from tests.kit.parts.process import child
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -88,15 +89,12 @@ def test_interrupt_ends_the_container(mesh: Mesh, buildctl: Buildctl, context: M
     """Two seconds after Ctrl-C nothing of the step runs any more."""
     mark = f"86{time.time_ns() % 10**7}"
     folder = context(f"FROM {busybox}\nRUN sleep {mark}\n")
-    client = subprocess.Popen(buildctl.build_argv(folder), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+    silent = subprocess.DEVNULL
+    with child(buildctl.build_argv(folder), stdin=silent, stdout=silent, stderr=silent) as client:
         wait_until(lambda: sleeping(mark), 30)
         client.send_signal(signal.SIGINT)
         wait_until(lambda: not sleeping(mark), 2)
         assert client.wait(10) != 0
-    finally:
-        client.kill()
-        client.wait(10)
 
 
 def sleeping(mark: str) -> bool:

@@ -12,6 +12,7 @@ from tests.kit.clients import Buildctl
 from tests.kit.parts.jaeger import Jaeger
 from tests.kit.parts.minio import s3_server
 from tests.kit.parts.nats import nats_server
+from tests.kit.parts.process import child
 from tests.kit.stack import SERVICES, Stack, stack
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -70,7 +71,7 @@ def test_executor_dies_and_the_build_goes_on(fleet: Stack, client: Buildctl, con
     )
     argv = [*client.build_argv(folder), "--output", f"type=local,dest={folder.parent}/out"]
     log = folder.parent / "client.log"
-    with log.open("wb") as sink, subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink) as build:
+    with log.open("wb") as sink, child(argv, seconds=180, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink) as build:
         wait_until(lambda: sleeping(mark), 30)
         victim = executor_of(fleet, mark)
         fleet.kill(victim)

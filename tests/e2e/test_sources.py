@@ -1,9 +1,7 @@
 """Where a build's files come from, beside the context: a client's OCI layout, git, http; through a real client."""
 
-import http.server
 import json
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 
 from tests.kit import images
 from tests.kit.clients import Buildctl, ClientFailed
+from tests.kit.web import served_folder
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -21,21 +20,8 @@ def site(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     folder = tmp_path / "site"
     folder.mkdir()
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"  # with 1.0 each answer ends by closing, and git has seen the rest of one as the next
-
-        def __init__(self, *args: object) -> None:
-            super().__init__(*args, directory=str(folder))  # type: ignore[arg-type]
-
-        def log_message(self, *args: object) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served_folder(folder) as port:
+        yield folder, f"http://127.0.0.1:{port}"
 
 
 def test_oci_layout_of_the_client(lone_buildctl: Buildctl, context: Callable[..., Path], tmp_path: Path) -> None:
@@ -74,6 +60,6 @@ def _repository(work: Path, bare: Path) -> None:
     (folder / "sub/b.txt").write_text("b")
     identity = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main")
     for args in (("init",), ("add", "-A"), ("commit", "-m", "c")):
-        subprocess.run(["git", *identity, *args], cwd=folder, check=True, capture_output=True)
-    subprocess.run(["git", "clone", "--bare", str(folder), str(bare)], check=True, capture_output=True)
-    subprocess.run(["git", "update-server-info"], cwd=bare, check=True)
+        subprocess.run(["git", *identity, *args], cwd=folder, check=True, capture_output=True, timeout=60)
+    subprocess.run(["git", "clone", "--bare", str(folder), str(bare)], check=True, capture_output=True, timeout=60)
+    subprocess.run(["git", "update-server-info"], cwd=bare, check=True, timeout=60)

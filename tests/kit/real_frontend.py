@@ -17,7 +17,7 @@ from services.frontend.core.to_llb.setting import source_ranges
 from shared.llb import Definition, Metadata, decode_definition, decode_op
 from tests.kit.dockerfile_cases import Answer, Case, answer
 from tests.kit.fake_bridge import FakeImage
-from tests.kit.parts.process import program
+from tests.kit.parts.process import child, program
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,11 +43,8 @@ class RealFrontend:
 def real_frontend(addr: str) -> Iterator[RealFrontend]:
     """`addr` of a buildkitd."""
     argv = [program("llbdump", "tests/tools/install llbdump"), addr]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield RealFrontend(process=process)
-        finally:
-            process.kill()
+    with child(argv, seconds=280, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield RealFrontend(process=process)
 
 
 def differences(case: Case, real: RealFrontend, images: Mapping[str, FakeImage] | None = None) -> list[str]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
-from typing import Final
+from typing import Any, Final
 
 POLL: Final = 0.02
 """Seconds between two looks at a server that is starting."""
@@ -127,6 +127,27 @@ def ending_with_parent(argv: Sequence[str]) -> list[str]:
     if threading.current_thread() is not threading.main_thread() or which("setpriv") is None:
         return list(argv)
     return ["setpriv", "--pdeathsig", "TERM", "--", *argv]
+
+
+@contextmanager
+def child(argv: Sequence[str | Path], *, seconds: float = 120.0, **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A client or other program for the length of a block, at whose end it is killed; `options` are Popen's.
+
+    It is killed after `seconds` in any case, so that reading its pipes ends as well.
+    """
+    process = subprocess.Popen(argv, **options)
+    watchdog = threading.Timer(seconds, process.kill)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield process
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.wait(10)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 @contextmanager

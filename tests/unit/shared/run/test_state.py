@@ -10,6 +10,7 @@ from shared.errors import Exhausted
 from shared.run import state
 from shared.run.backends import MeshConfig
 from shared.run.state import own_state
+from tests.kit.parts.process import child
 
 HOLDER = """
 import pathlib, sys, time
@@ -32,13 +33,13 @@ def test_each_process_takes_the_first_free_place(tmp_path: Path) -> None:
 
 def test_a_place_is_free_when_its_process_is_killed(tmp_path: Path) -> None:
     config = MeshConfig(state=tmp_path, share_state=True)
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline().strip() == str(tmp_path / "0")
+    with child([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == str(tmp_path / "0")
         with own_state(config) as second:
             assert second.state == tmp_path / "1"
-        child.kill()
-        child.wait(10)
+        holder.kill()
+        holder.wait(10)
 
     with own_state(config) as again:
         assert again.state == tmp_path / "0"

@@ -187,7 +187,7 @@ def test_deep_tree(tmp_path: Path) -> None:
     try:
         assert checksum(scanned_tree(lambda: str(root)), Selection(path="/")).startswith("sha256:")
     finally:
-        subprocess.run(["rm", "-rf", str(root)], check=True)  # deeper than pytest's own cleaning can go
+        subprocess.run(["rm", "-rf", str(root)], check=True, timeout=60)  # deeper than pytest's own cleaning can go
 
 
 _ENTRIES = st.dictionaries(st.text("ab-.é", min_size=1, max_size=3).filter(lambda n: n.strip(".")), st.binary(max_size=40), max_size=6)

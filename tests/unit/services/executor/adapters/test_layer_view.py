@@ -27,12 +27,12 @@ def seen(view: tuple[str, ...], prefix: str = "") -> dict[str, tuple[int, int, i
 def mounted(directories: tuple[str, ...], at: Path) -> dict[str, tuple[int, int, int]]:
     """The same, as the kernel shows it."""
     at.mkdir()
-    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"ro,lowerdir={':'.join(directories)}", str(at)], check=True)
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"ro,lowerdir={':'.join(directories)}", str(at)], check=True, timeout=20)
     try:
         paths = list(at.rglob("*"))
         return {str(p.relative_to(at)): _looks(p) for p in paths}
     finally:
-        subprocess.run(["umount", str(at)], check=True)
+        subprocess.run(["umount", str(at)], check=True, timeout=20)
 
 
 def _looks(path: Path) -> tuple[int, int, int]:

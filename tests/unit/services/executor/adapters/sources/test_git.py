@@ -1,11 +1,9 @@
 """git sources against the real git program, over http from git's own server."""
 
 import asyncio
-import http.server
 import itertools
 import os
 import subprocess
-import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,6 +22,7 @@ from shared.errors import BuildFailed, InvalidInput
 from shared.model import Platform, Ref, sha256_digest
 from shared.session.registry import SessionRegistry
 from shared.wire.messages import ResolveSource, RunOp, Scope, SourceResolved
+from tests.kit.web import served_folder
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.getuid() != 0, reason="needs root")]
 _LEASES = map(str, itertools.count())  # each question is a build of its own
@@ -138,22 +137,8 @@ class World:
 def port(tmp_path: Path) -> Iterator[int]:
     (tmp_path / "www").mkdir()
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"  # with 1.0 each answer ends by closing, and git has seen the rest of one as the next
-
-        def __init__(self, *args: object) -> None:
-            super().__init__(*args, directory=str(tmp_path / "www"))  # type: ignore[arg-type]
-
-        def log_message(self, *args: object) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.socket.settimeout(2)  # a caller that has gone again before it was accepted must not hold the end of the test
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
+    with served_folder(tmp_path / "www") as port:
+        yield port
 
 
 @pytest.fixture

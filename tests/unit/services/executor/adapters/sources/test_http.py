@@ -3,10 +3,9 @@
 import gzip
 import hashlib
 import os
-import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from shared.model import Platform, Ref, sha256_digest
 from shared.registry.client import HttpPool
 from shared.session.registry import SessionRegistry
 from shared.wire.messages import ResolveSource, RunOp, Scope, SourceResolved
+from tests.kit.web import web_server
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.getuid() != 0, reason="needs root")]
 _AMD64 = Platform(os="linux", architecture="amd64")
@@ -60,16 +60,8 @@ def site() -> Iterator[Site]:
 
         do_HEAD = do_GET
 
-        def log_message(self, *args: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield made
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with web_server(Handler) as made.port:
+        yield made
 
 
 class Quiet:
