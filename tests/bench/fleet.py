@@ -152,7 +152,7 @@ def at_once(argvs: Sequence[Sequence[str]]) -> float:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(BUILD_TIMEOUT + 10)
     if failed:
         raise RuntimeError(f"{len(failed)} of {len(argvs)} builds failed; the first said: {failed[0][-1500:]}")
     return time.perf_counter() - begin
