@@ -12,6 +12,7 @@ from shared.bus.frames import CallSettings, Wrapper
 from shared.bus.ports import Bus
 from shared.errors import BuildmeshError, CallLost, Canceled, InvalidInput, Unavailable
 from shared.wire import subjects
+from shared.wire.build import Taken
 from shared.wire.codec import Envelope
 from shared.wire.failure import Failure, from_failure
 
@@ -55,21 +56,38 @@ class OpenCall:
         self.sends = 1
         self.unsent = True
         self.backlog: deque[Envelope] = deque()
+        self.server = ""  # who works on it, as far as we know
+        self.ticket = ""  # by which queued work is handed back
+        self.gone_since = 0.0  # when the bus first said that this server is not connected
 
     def fail(self, error: BaseException) -> None:
         """End with this error, unless it has ended."""
         if not self.outcome.done():
             self.outcome.set_exception(error)
 
+    def heed(self, envelope: Envelope, server: str, now: float) -> bool:
+        """Whether this frame counts. Once a second server has accepted, the first one (paused, cut off) may only still bring the result."""
+        stale = self.server not in ("", server) and envelope.frame not in (frames.ACCEPTED, frames.RESULT)
+        if not stale:
+            self.server, self.heard, self.alone_since, self.gone_since = server, now, 0.0, 0.0
+        return not stale
+
+    def abandon(self) -> None:
+        """Its server is gone; whoever takes it next is heard again."""
+        self.accepted, self.server, self.gone_since = False, "", 0.0
+
     def apply(self, envelope: Envelope) -> None:
         """Take one frame whose claim, if any, has been redeemed."""
         if self.outcome.done():
             return
         match envelope.frame:
-            case frames.ACCEPTED | frames.HEARTBEAT:
+            case frames.ACCEPTED:
+                self.accepted = True
+                self.ticket = envelope.body.ticket if isinstance(envelope.body, Taken) else ""
+            case frames.HEARTBEAT:
                 self.accepted = True
             case frames.RETURNED:
-                self.accepted = False
+                self.abandon()
             case frames.PROGRESS:
                 self.accepted = True
                 if self.on_progress is not None:
@@ -88,6 +106,7 @@ class Caller:
     def __init__(self, bus: Bus, wrapper: Wrapper, settings: CallSettings, tasks: asyncio.TaskGroup, inbox: str) -> None:
         self._bus, self._wrapper, self._settings, self._tasks, self._inbox = bus, wrapper, settings, tasks, inbox
         self._open: dict[str, OpenCall] = {}
+        self._ticked = 0.0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -133,25 +152,21 @@ class Caller:
         else:
             call.unsent = False
 
-    def receive(self, subject: str, data: bytes) -> None:
+    def receive(self, id: str, server: str, data: bytes) -> None:
         """One message from the inbox. A malformed one ends the call that it was meant for."""
-        call = self._open.get(subject.rpartition(".")[2])
+        call = self._open.get(id)
         if call is None:
             return
+        now = asyncio.get_running_loop().time()
         if not data:
-            now = asyncio.get_running_loop().time()
-            call.alone_since = call.alone_since or now
-            if now - call.alone_since > call.absent:
-                call.fail(CallLost(f"nobody listens on {call.subject}"))
-                return
-            self._tasks.create_task(self._send_soon(call), name=f"nobody for {call.id}")
+            self._nobody(call, server, now)
             return
-        call.heard = asyncio.get_running_loop().time()
-        call.alone_since = 0.0
         try:
             envelope = self._wrapper.open(data)
         except InvalidInput as error:
             call.fail(error)
+            return
+        if not call.heed(envelope, server, now):
             return
         if envelope.claim or call.backlog:
             call.backlog.append(envelope)
@@ -159,6 +174,19 @@ class Caller:
                 self._tasks.create_task(self._redeem(call), name=f"claims of {call.id}")
         else:
             call.apply(envelope)
+
+    def _nobody(self, call: OpenCall, server: str, now: float) -> None:
+        """The bus says that nobody heard the request, or (`gone`) that the server which has it is not connected."""
+        if server == frames.GONE:
+            call.gone_since = call.gone_since or now
+            return
+        if call.accepted:
+            return
+        call.alone_since = call.alone_since or now
+        if now - call.alone_since > call.absent:
+            call.fail(CallLost(f"nobody listens on {call.subject}"))
+            return
+        self._tasks.create_task(self._send_soon(call), name=f"nobody for {call.id}")
 
     async def _send_soon(self, call: OpenCall) -> None:
         """Nobody listens yet: services start in any order."""
@@ -176,16 +204,44 @@ class Caller:
             call.backlog.popleft()
 
     async def tick(self, now: float) -> None:
-        """Re-send what nobody confirmed, give up what fell silent."""
+        """Re-send what nobody confirmed, give up what fell silent. That this process stood still or was cut off proves nothing."""
+        stood = now - self._ticked - self._settings.tick if self._ticked else 0.0
+        stood = stood if self._bus.connected else now
+        self._ticked = now
         for call in list(self._open.values()):
             if call.outcome.done():
                 continue
-            if call.queued:
+            if stood > self._settings.heartbeat:
+                call.heard = min(now, call.heard + stood)
+            if call.accepted:
+                await self._look_after(call, now)
+            elif call.queued:
                 await self._tick_queued(call, now)
-            elif call.accepted and now - call.heard > self._settings.silence:
-                call.fail(CallLost(f"no sign of life for {self._settings.silence:g} s from the server of {call.subject}"))
-            elif not call.accepted:
+            else:
                 await self._tick_unconfirmed(call, now)
+
+    async def _look_after(self, call: OpenCall, now: float) -> None:
+        """A server that dies is disconnected at once, which the bus tells; one that is paused or cut off is only silent."""
+        quiet = now - call.heard
+        if call.gone_since and now - call.gone_since >= self._settings.gone:
+            await self._lose(call, f"the server of {call.subject} is gone")
+        elif quiet > self._settings.silence:
+            await self._lose(call, f"no sign of life for {self._settings.silence:g} s from the server of {call.subject}")
+        elif quiet > self._settings.doubt and call.server:
+            address = f"{self._inbox.rpartition('.')[0]}.{call.server}.{frames.ALIVE}.{call.id}"
+            with suppress(Unavailable):
+                await self._bus.publish(address, b"", reply=f"{self._inbox}.{call.id}.{frames.GONE}")
+
+    async def _lose(self, call: OpenCall, why: str) -> None:
+        """Queued work is handed back for the one who can't do it any more."""
+        if not call.queued:
+            call.fail(CallLost(why))
+            return
+        call.abandon()
+        if call.ticket:
+            ticket, call.ticket = call.ticket, ""
+            with suppress(Unavailable):
+                await self._bus.reclaim(ticket)
 
     async def _tick_unconfirmed(self, call: OpenCall, now: float) -> None:
         if now > call.until:
@@ -196,10 +252,6 @@ class Caller:
 
     async def _tick_queued(self, call: OpenCall, now: float) -> None:
         """A dead server's work is delivered again by the queue; only when the queue has forgotten it, it is queued anew."""
-        if call.accepted and now - call.heard > self._settings.silence:
-            call.accepted = False
-        if call.accepted:
-            return
         if call.unsent:
             await self._send(call)
         elif now > call.until:

@@ -45,15 +45,15 @@ class Calls:
         self._tracing = tracing or Untraced()
         self._wrapper = Wrapper(codec or Codec(), claims, self._settings.limit)
         self._new_id = new_id
-        self._server = Server(bus, self._wrapper, self._settings, self._tracing)
+        self._inbox = bus.new_inbox()
+        self._server = Server(bus, self._wrapper, self._settings, self._tracing, self._inbox)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Calls":
-        inbox = self._bus.new_inbox()
-        incoming = await self._stack.enter_async_context(self._bus.subscribe(inbox + ".>"))
+        incoming = await self._stack.enter_async_context(self._bus.subscribe(self._inbox + ".>"))
         cancels = await self._stack.enter_async_context(self._bus.subscribe(subjects.CANCEL))
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
-        self._caller = Caller(self._bus, self._wrapper, self._settings, tasks, inbox)
+        self._caller = Caller(self._bus, self._wrapper, self._settings, tasks, self._inbox)
         self._loops = [
             tasks.create_task(self._read_inbox(incoming), name="call inbox"),
             tasks.create_task(self._read_cancels(cancels), name="call cancels"),
@@ -130,8 +130,17 @@ class Calls:
         return self._caller.waiting(asyncio.get_running_loop().time())
 
     async def _read_inbox(self, incoming: Subscription) -> None:
+        """Frames for the caller at `<call id>.<server>`; questions to the server at `alive.<call id>` and `orphan.<call id>`."""
+        own = len(self._inbox) + 1
         async for delivery in incoming:
-            self._caller.receive(delivery.subject, delivery.data)
+            first, _, second = delivery.subject[own:].partition(".")
+            match first:
+                case frames.ALIVE:
+                    await self._server.probed(second, delivery.reply)
+                case frames.ORPHAN:
+                    self._server.unheard(second)
+                case _:
+                    self._caller.receive(first, second, delivery.data)
 
     async def _read_cancels(self, cancels: Subscription) -> None:
         async for delivery in cancels:

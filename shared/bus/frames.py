@@ -19,6 +19,11 @@ CANCEL = "cancel"  # broadcast on calls.cancel by the caller
 
 REPLY = "reply"  # header of queued work: the caller's inbox
 
+# Tokens below an inbox. A frame comes to <inbox>.<call id>.<server>; <server> is the last token of the server's own inbox.
+ALIVE = "alive"  # <inbox>.alive.<call id>: does this server still work on the call?
+GONE = "gone"  # <inbox>.<call id>.gone: where the bus says that nobody heard the question
+ORPHAN = "orphan"  # <inbox>.orphan.<call id>: where the bus says that nobody heard a heartbeat
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSettings:
@@ -28,6 +33,9 @@ class CallSettings:
     accept_after: float = 0.1  # a call that takes longer is confirmed
     heartbeat: float = 1.0
     silence: float = 5.0  # without any frame the call is lost
+    doubt: float = 1.4  # a missed heartbeat: ask the bus whether that server is still connected
+    gone: float = 1.0  # it has not been for so long: the call is lost at once
+    orphan: float = 30.0  # the caller has not been connected for so long: nobody wants the answer
     resend: float = 1.0  # an unconfirmed request is sent again, at doubling intervals
     nobody: float = 0.02  # nobody listens yet: ask again
     accept_within: float = 30.0

@@ -206,6 +206,10 @@ class MemoryBus:
             self._routes.remove(subject, queue, inflow)
             self._open.discard(inflow)
 
+    @property
+    def connected(self) -> bool:
+        return True
+
     def new_inbox(self) -> str:
         self._inboxes += 1
         return f"_INBOX.{id(self):x}-{self._inboxes}"
@@ -218,6 +222,11 @@ class MemoryBus:
 
     async def depth(self, subject: str) -> int:
         return self._queue(subject).depth()
+
+    async def reclaim(self, ticket: str) -> None:
+        queue = self._queues.get(ticket.partition("#")[0])
+        if queue is not None:
+            await queue.reclaim(ticket)
 
     def _queue(self, subject: str) -> WorkQueue:
         if subject not in self._queues:

@@ -12,18 +12,21 @@ DEDUPE_SECONDS = 120.0
 class MemoryLease:
     """A claimed item; see shared.bus.ports.Lease."""
 
-    def __init__(self, queue: "WorkQueue", delivery: Delivery, attempt: int) -> None:
+    def __init__(self, queue: "WorkQueue", delivery: Delivery, attempt: int, ticket: str) -> None:
         self._queue = queue
         self.delivery = delivery
         self.attempt = attempt
+        self.ticket = ticket
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, seconds: float) -> None:
         """Expire after `seconds` unless kept or finished."""
         self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+        self._queue.claimed(self)
 
     def _expire(self) -> None:
         self._timer = None
+        self._queue.settled(self)
         self._queue.put_back(self)
 
     def _stop(self) -> bool:
@@ -31,6 +34,7 @@ class MemoryLease:
             return False
         self._timer.cancel()
         self._timer = None
+        self._queue.settled(self)
         return True
 
     async def keep(self) -> None:
@@ -57,6 +61,8 @@ class WorkQueue:
         self._waiting: deque[tuple[Delivery, int]] = deque()
         self._pullers: deque[asyncio.Future[None]] = deque()
         self._keys: OrderedDict[str, float] = OrderedDict()
+        self._claims: dict[str, MemoryLease] = {}
+        self._tickets = 0
 
     def add(self, delivery: Delivery, key: str) -> None:
         """Append, unless this key was added during the last two minutes."""
@@ -73,6 +79,19 @@ class WorkQueue:
         """Make the leased item available again."""
         self._waiting.appendleft((lease.delivery, lease.attempt + 1))
         self._wake()
+
+    def claimed(self, lease: MemoryLease) -> None:
+        """From now on it may be reclaimed."""
+        self._claims[lease.ticket] = lease
+
+    def settled(self, lease: MemoryLease) -> None:
+        """It no longer may."""
+        self._claims.pop(lease.ticket, None)
+
+    async def reclaim(self, ticket: str) -> None:
+        """Make the item of this claim available again."""
+        if (lease := self._claims.get(ticket)) is not None:
+            await lease.give_back()
 
     def depth(self) -> int:
         """Items that nobody has claimed."""
@@ -94,7 +113,8 @@ class WorkQueue:
                 self._give_up(waiter)
                 raise
         delivery, attempt = self._waiting.popleft()
-        lease = MemoryLease(self, delivery, attempt)
+        self._tickets += 1
+        lease = MemoryLease(self, delivery, attempt, f"{delivery.subject}#{self._tickets}")
         lease.start(self.ack_wait)
         return lease
 

@@ -26,6 +26,7 @@ DEDUPE_SECONDS = 120.0
 ACK_WAIT = 10.0  # seconds without a sign of life until work goes to somebody else; servers keep theirs each second
 CONNECT_SECONDS = 2.0
 OPERATION_SECONDS = 10.0
+PING_SECONDS = 3  # a connection that stalls (a network that swallows everything) is given up after two unanswered pings
 RESTARTS = 40  # tries after a lost connection
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -67,6 +68,8 @@ class NatsBus:
                     error_cb=quiet,
                     reconnected_cb=reconnected,
                     pending_size=64 * 1024 * 1024,
+                    ping_interval=PING_SECONDS,
+                    max_outstanding_pings=2,
                 )
                 break
             except (nats.errors.NoServersError, OSError):
@@ -160,6 +163,10 @@ class NatsBus:
             if not self._nc.is_closed:
                 await subscription.unsubscribe()
 
+    @property
+    def connected(self) -> bool:
+        return bool(self._nc.is_connected)
+
     def new_inbox(self) -> str:
         return f"_INBOX.{os.urandom(12).hex()}"
 
@@ -175,6 +182,10 @@ class NatsBus:
 
     async def depth(self, subject: str) -> int:
         return await self._again(lambda: self._pullers.depth(subject))
+
+    async def reclaim(self, ticket: str) -> None:
+        if ticket.startswith(f"$JS.ACK.{WORK_STREAM}."):  # whoever gave it may be hostile
+            await self.publish(ticket, b"-NAK")
 
     # --- logs
 

@@ -18,6 +18,7 @@ class NatsLease:
         self._settled = False
         self.delivery = delivery
         self.attempt = int(message.metadata.num_delivered)
+        self.ticket = str(message.reply)
 
     async def keep(self) -> None:
         if not self._settled:

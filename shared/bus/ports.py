@@ -44,6 +44,11 @@ class PubSub(Protocol):
         """A fresh subject that nobody else knows."""
         ...
 
+    @property
+    def connected(self) -> bool:
+        """False while messages can neither be sent nor received, as far as is known."""
+        ...
+
 
 class Lease(Protocol):
     """A claimed piece of work. Without `done` or `keep` in time it is delivered to somebody else."""
@@ -54,6 +59,11 @@ class Lease(Protocol):
     @property
     def attempt(self) -> int:
         """1 for the first delivery."""
+        ...
+
+    @property
+    def ticket(self) -> str:
+        """Names this claim for `WorkQueues.reclaim`."""
         ...
 
     async def keep(self) -> None:
@@ -82,6 +92,10 @@ class WorkQueues(Protocol):
 
     async def depth(self, subject: str) -> int:
         """How many wait, not counting the claimed ones."""
+        ...
+
+    async def reclaim(self, ticket: str) -> None:
+        """End the claim of somebody who is gone: the next puller gets the work at once. Of a settled claim or nonsense: nothing."""
         ...
 
 

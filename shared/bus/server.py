@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -11,12 +12,15 @@ from shared.bus import frames
 from shared.bus.frames import CallSettings, Tracing, Wrapper
 from shared.bus.ports import Bus, Delivery, Lease
 from shared.errors import BuildmeshError, CallLost, Canceled, Exhausted, InvalidInput, Unavailable
+from shared.model import is_safe_id
+from shared.wire.build import Taken
 from shared.wire.codec import Envelope
 from shared.wire.failure import to_failure
 
 REMEMBERED = 1024  # finished and cancelled ids that are kept in mind
 MAX_KEPT_ANSWER = 4096  # bytes
 ANSWER_TRIES = 60  # half a second apart
+_SUBJECT = re.compile(r"[\w$.-]+", re.ASCII)
 
 
 class Served(Protocol):
@@ -54,17 +58,19 @@ class Running:
         self.beat = now
         self.accepted = False
         self.unwanted = False
+        self.unheard = False  # the bus said that the caller did not hear the last heartbeat
+        self.unheard_since = now  # the last heartbeat that it heard
 
     async def progress(self, message: Any) -> None:
-        self.accepted = True
         await self._server.send(self, frames.PROGRESS, message)
 
 
 class Server:
     """Runs handlers. A handler is picked by the request's type; sync ones (questions answered from memory) run without a task."""
 
-    def __init__(self, bus: Bus, wrapper: Wrapper, settings: CallSettings, tracing: Tracing) -> None:
+    def __init__(self, bus: Bus, wrapper: Wrapper, settings: CallSettings, tracing: Tracing, inbox: str) -> None:
         self._bus, self._wrapper, self._settings, self._tracing = bus, wrapper, settings, tracing
+        self._inbox, self._token = inbox, inbox.rpartition(".")[2]
         self._running: dict[str, Running] = {}
         self._finished: OrderedDict[str, bytes] = OrderedDict()
         self._cancelled: OrderedDict[str, None] = OrderedDict()
@@ -133,6 +139,7 @@ class Server:
         try:
             async with asyncio.TaskGroup() as inner:
                 reply = lease.delivery.headers.get(frames.REPLY, "")
+                reply = reply if _SUBJECT.fullmatch(reply) else ""
                 await self._take(lease.delivery, reply, handlers, inner, lease)
         finally:
             slots.release()
@@ -233,17 +240,40 @@ class Server:
     async def send(self, running: Running, frame: str, message: Any) -> None:
         """One frame to the caller; without a reply inbox nobody wants them, and while the bus is away they are lost."""
         if running.reply:
+            data = await self._wrapper.wrap(message, key=running.id, frame=frame)
+            asked = frame == frames.HEARTBEAT and is_safe_id(running.id)  # ids come from whoever can publish
+            unheard = f"{self._inbox}.{frames.ORPHAN}.{running.id}" if asked else ""
             with suppress(Unavailable):
-                await self._bus.publish(running.reply, await self._wrapper.wrap(message, key=running.id, frame=frame))
+                await self._bus.publish(f"{running.reply}.{self._token}", data, reply=unheard)
 
     async def _tell(self, reply: str, data: bytes) -> None:
         """An answer, which is worth some patience when the bus is away."""
         for _ in range(ANSWER_TRIES):
             try:
-                await self._bus.publish(reply, data)
+                await self._bus.publish(f"{reply}.{self._token}", data)
                 return
             except Unavailable:
                 await asyncio.sleep(0.5)
+
+    async def probed(self, id: str, reply: str) -> None:
+        """A caller has not heard of this call for a while. (`reply` is where the bus would say that we are gone.)"""
+        running = self._running.get(id)
+        if running is not None:
+            await self.send(running, frames.HEARTBEAT, None)
+        elif self._finished.get(id) and reply:
+            await self._tell(reply.removesuffix(f".{frames.GONE}"), self._finished[id])
+
+    def unheard(self, id: str) -> None:
+        """The caller of `id` is not connected; after a grace nobody will want the answer."""
+        running = self._running.get(id)
+        if running is not None:
+            running.unheard = True
+
+    def _is_orphan(self, running: Running, now: float) -> bool:
+        if not running.unheard:
+            running.unheard_since = now
+        running.unheard = False
+        return now - running.unheard_since > self._settings.orphan
 
     def cancel(self, id: str) -> None:
         """The caller of `id` no longer wants it, wherever it is served."""
@@ -258,9 +288,12 @@ class Server:
         for running in list(self._running.values()):
             if not running.accepted and now - running.started >= self._settings.accept_after:
                 running.accepted, running.beat = True, now
-                await self.send(running, frames.ACCEPTED, None)
+                await self.send(running, frames.ACCEPTED, Taken(ticket=running.lease.ticket) if running.lease is not None else None)
             elif now - running.beat >= self._settings.heartbeat:
                 running.beat = now
+                if self._is_orphan(running, now):
+                    self.cancel(running.id)
+                    continue
                 await self.send(running, frames.HEARTBEAT, None)
                 if running.lease is not None:
                     with suppress(Unavailable):

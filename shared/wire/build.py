@@ -277,6 +277,13 @@ class Done:
     """An answer that only says: it is done."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """Body of the `accepted` frame of queued work. With `ticket` the caller hands the work back when its server is gone."""
+
+    ticket: str
+
+
 # --- solver → frontend ------------------------------------------------------------------------------------------------------
 
 

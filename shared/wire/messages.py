@@ -30,6 +30,7 @@ from shared.wire.build import (
     SolveBuild,
     SolveDone,
     SourceMeta,
+    Taken,
     TypedAttrs,
     Worker,
 )
@@ -183,6 +184,7 @@ MESSAGES: tuple[type, ...] = (
     SourceMeta,
     SourceResolved,
     StatRefFile,
+    Taken,
     TaskProgress,
     Tree,
     TypedAttrs,
@@ -274,6 +276,7 @@ __all__ = [
     "SourceMeta",
     "SourceResolved",
     "StatRefFile",
+    "Taken",
     "TaskProgress",
     "Tree",
     "TypedAttrs",

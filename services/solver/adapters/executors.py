@@ -92,6 +92,10 @@ class ExecutorFleet:
         machine = host.machine().lower()
         return Platform(os="linux", architecture=_ARCHITECTURES.get(machine, machine)).normalized()
 
+    def lost(self, executor: str) -> None:
+        """It fell silent: not asked again until it renews its record."""
+        self._alive.pop(executor, None)
+
     def is_alive(self, executor: str) -> bool:
         """True while it renews its record."""
         return executor in self._alive
@@ -192,9 +196,7 @@ class ExecutorWork:
             home = self._home(inputs, resolved)
             if home and self._fleet.takes(home, queue()):
                 try:
-                    return await self._calls.call(
-                        subjects.executor_call(home), request, on_progress=_relay(heard), within=HOME_WITHIN, absent=ABSENT
-                    )
+                    return await self._at(home, request, _relay(heard))
                 except Exhausted:  # no slot there
                     pass
             return await self._queued(queue, request, heard)
@@ -272,14 +274,20 @@ class ExecutorWork:
             progress = _relay(heard) if heard is not None else None
             if ref is not None and ref.home:
                 if self._fleet.is_alive(ref.home):
-                    return await self._calls.call(
-                        subjects.executor_call(ref.home), request, on_progress=progress, within=HOME_WITHIN, absent=1.5
-                    )
+                    return await self._at(ref.home, request, progress)
                 if not ref.layers:
                     raise RefLost(ref.id)
             return await self._calls.call(subjects.EXECUTOR, request, on_progress=progress)
 
         return await self._retry(attempt)
+
+    async def _at(self, home: str, request: Any, progress: Callable[[Any], None] | None) -> Any:
+        """Ask one executor; when it falls silent it is not asked again before it is heard of."""
+        try:
+            return await self._calls.call(subjects.executor_call(home), request, on_progress=progress, within=HOME_WITHIN, absent=ABSENT)
+        except CallLost:
+            self._fleet.lost(home)
+            raise
 
     async def _retry(self, attempt: Callable[[int], Awaitable[Any]]) -> Any:
         for number in range(1, ATTEMPTS):
