@@ -14,6 +14,7 @@ from pathlib import Path
 
 from client.cli import reach
 from shared.errors import BuildmeshError
+from shared.oci.runtime import runtime_fault
 from shared.pb import control_pb2
 
 
@@ -62,8 +63,10 @@ def _runtime(which: Callable[[str], str | None]) -> Finding:
     for name in ("runc", "crun"):
         path = which(name)
         if path:
-            return Finding(what=f"{path}: {_first_line([path, '--version'])}", good=True)
-    return Finding(what="no container runtime", good=False, cure="apt-get install runc (1.1 or newer)")
+            said = _first_line([path, "--version"])
+            fault = runtime_fault(said)
+            return Finding(what=f"{path}: {fault or said}", good=not fault, cure="install a newer one")
+    return Finding(what="no container runtime", good=False, cure="apt-get install runc")
 
 
 def _first_line(command: list[str]) -> str:

@@ -24,7 +24,7 @@ class ExecutorConfig:
 
     state: Path = Path()  # empty = "executor" in the process's state folder
     snapshotter: str = "auto"  # auto | overlayfs | native
-    runtime: str = ""  # the OCI runtime's program; "" = buildkit-runc or runc on PATH
+    runtime: str = ""  # the OCI runtime's program; "" = buildkit-runc, runc (≥ 1.1) or crun (≥ 1.15) on PATH
     max_parallelism: int = 0
     step_memory: int = 256 << 20
     platforms: tuple[Platform, ...] = ()

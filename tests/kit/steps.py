@@ -18,7 +18,8 @@ from services.executor.adapters.network import open_networks
 from services.executor.adapters.ops_exec import ExecParts, ExecRunner
 from services.executor.adapters.ops_file import FileRunner
 from services.executor.adapters.platforms import supported_platforms
-from services.executor.adapters.runc import Runc, find_runtime
+from services.executor.adapters.runc import Runc
+from services.executor.adapters.runtime import find_runtime
 from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
 from services.executor.core.log_limit import LogLimits
 from services.executor.core.names_files import Dns

@@ -16,7 +16,8 @@ from services.executor.adapters.network import open_networks
 from services.executor.adapters.ops_exec import ExecParts, ExecRunner
 from services.executor.adapters.ops_file import FileRunner
 from services.executor.adapters.ops_stack import DiffRunner, MergeRunner
-from services.executor.adapters.runc import Runc, find_runtime
+from services.executor.adapters.runc import Runc
+from services.executor.adapters.runtime import find_runtime
 from services.executor.core.names_files import Dns
 from services.executor.core.settings import StepSettings
 from services.executor.ports import SnapshotStore

@@ -25,7 +25,7 @@ from typing import Any
 from services.executor.adapters.process import Child, spawn
 from shared.errors import Unavailable
 
-__all__ = ["Exit", "Runc", "find_runtime", "runtime_error"]
+__all__ = ["Exit", "Runc", "runtime_error"]
 
 _log = logging.getLogger(__name__)
 _KILL_AGAIN = 0.05
@@ -39,14 +39,6 @@ class Exit:
 
     code: int
     out_of_memory: bool
-
-
-def find_runtime(binary: str = "") -> str:
-    """Path of the runtime: `binary`, or the first of buildkit-runc, runc, crun on PATH. Raises Unavailable."""
-    for name in (binary,) if binary else ("buildkit-runc", "runc", "crun"):
-        if found := shutil.which(name):
-            return found
-    raise Unavailable(f"no OCI runtime found: install runc (looked for {binary or 'buildkit-runc, runc, crun'})")
 
 
 class Runc:
