@@ -1,7 +1,7 @@
 """What the solver asks of the world, in its own words. Answers are values of shared.model and shared.wire; errors are shared.errors."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from services.solver.core.cache_key import CacheKey
 from services.solver.core.graph import LlbOp
@@ -165,6 +165,33 @@ class Journal(Protocol):
 
     async def append(self, build: str, events: BuildEvents) -> None:
         """Publish a batch; what can't be published is lost, the build goes on."""
+        ...
+
+
+class BuildMemory(Protocol):
+    """What outlives this process of builds that a client drives, for the solver that takes them over. It never fails a build.
+
+    `name`s are unique within a build; messages are those of shared.wire.
+    """
+
+    async def claim(self, build: str) -> None:
+        """From now on the build is this process's."""
+        ...
+
+    async def is_mine(self, build: str) -> bool:
+        """False once another solver has claimed it: then this one has no say in it any more."""
+        ...
+
+    async def keep(self, build: str, name: str, message: Any) -> None:
+        """When this returns, another solver can recall it. Idempotent."""
+        ...
+
+    async def recall(self, build: str, name: str) -> Any:
+        """What was kept under the name, or None."""
+        ...
+
+    async def forget(self, build: str, names: tuple[str, ...]) -> None:
+        """The build has ended. Idempotent."""
         ...
 
 

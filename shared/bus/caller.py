@@ -133,8 +133,7 @@ class Caller:
             await self._send(call)
             return await call.outcome
         except asyncio.CancelledError:
-            with suppress(Unavailable):
-                await self._bus.publish(subjects.CANCEL, self._wrapper.bare(frames.CANCEL, id))
+            await self._cancel(id)
             raise
         finally:
             del self._open[id]
@@ -156,6 +155,7 @@ class Caller:
         """One message from the inbox. A malformed one ends the call that it was meant for."""
         call = self._open.get(id)
         if call is None:
+            self._unwanted(id, data)
             return
         now = asyncio.get_running_loop().time()
         if not data:
@@ -174,6 +174,16 @@ class Caller:
                 self._tasks.create_task(self._redeem(call), name=f"claims of {call.id}")
         else:
             call.apply(envelope)
+
+    def _unwanted(self, id: str, data: bytes) -> None:
+        """Somebody still works for a call that is over: the work was queued twice, or a cancel got lost."""
+        with suppress(InvalidInput):
+            if data and self._wrapper.open(data).frame in (frames.ACCEPTED, frames.HEARTBEAT):
+                self._tasks.create_task(self._cancel(id), name=f"unwanted {id}")
+
+    async def _cancel(self, id: str) -> None:
+        with suppress(Unavailable):
+            await self._bus.publish(subjects.CANCEL, self._wrapper.bare(frames.CANCEL, id))
 
     def _nobody(self, call: OpenCall, server: str, now: float) -> None:
         """The bus says that nobody heard the request, or (`gone`) that the server which has it is not connected."""

@@ -19,7 +19,7 @@ from services.gateway.core.solve_request import SolveRequest
 from services.gateway.ports import Progress
 from shared.bus.calls import Calls
 from shared.bus.ports import Bus, KeyValue
-from shared.errors import BuildmeshError, Canceled, InvalidInput, NotFound, UserError
+from shared.errors import BuildmeshError, CallLost, Canceled, InvalidInput, NotFound, UserError
 from shared.model import is_safe_id
 from shared.run.clock import Clock
 from shared.telemetry import Log
@@ -35,6 +35,8 @@ TRACE_AFTER = 3.0
 """Seconds after the end of a build until its spans are stored (BuildKit solver/llbsolver/history.go)."""
 REGISTERED_WITHIN = 10.0
 """Seconds that a bridge call waits for its Solve, which clients send at the same time."""
+TAKEN_OVER = 20
+"""Solvers that may be lost under one bridge call; for each the next one is waited for, 30 s at most."""
 REFUSED_AFTER = 0.2
 """Seconds by which they lag behind the answer of Solve, the better error, since clients show the first that arrives."""
 REFUSED_KEPT = 15.0
@@ -283,9 +285,18 @@ class Builds:
         with self._within(ref) as scope:
             try:
                 async with scope:
-                    return await self._calls.call(subjects.build_bridge(ref), message)
+                    return await self._ask_solver(ref, message)
             except TimeoutError:
                 raise NotFound(f"no such job {ref}") from None
+
+    async def _ask_solver(self, ref: str, message: Any) -> Any:
+        """Bridge calls may be repeated: a solver that takes the build over knows what the client has been given."""
+        for _ in range(TAKEN_OVER):
+            try:
+                return await self._calls.call(subjects.build_bridge(ref), message)
+            except CallLost as error:
+                self._log.warning("the solver of a build is gone; waiting for another one", build=ref, error=error)
+        return await self._calls.call(subjects.build_bridge(ref), message)
 
     @contextmanager
     def _within(self, ref: str) -> Iterator[asyncio.Timeout]:

@@ -107,7 +107,7 @@ class Bridge:
         """A result that was never solved has no files; one that turned out to be scratch has an empty root."""
         if not id:
             raise NotFound("empty ref: a scratch result has no files")
-        return await self._build.handles.get(id).use(read)
+        return await (await self._build.handle(id)).use(read)
 
     async def evaluate(self, request: BridgeEvaluate, served: Served) -> Done:
         await self._build.evaluate_ref(request.ref)
@@ -120,6 +120,6 @@ class Bridge:
         self._build.warn(request)
         return Done()
 
-    def give(self, request: BridgeReturn, served: Served) -> Done:
-        self._build.give(request)
+    async def give(self, request: BridgeReturn, served: Served) -> Done:
+        await self._build.give(request)
         return Done()

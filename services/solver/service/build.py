@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from services.solver.core.graph import DEFAULT_CLASS, LoadRules, load_graph, wanted_class
-from services.solver.ports import Files, Fleet, Frontends, Work
+from services.solver.ports import BuildMemory, Files, Fleet, Frontends, Work
 from services.solver.service.caching import CacheRoads, Caching, imports_in
 from services.solver.service.engine import Engine, Job, scope_for
 from services.solver.service.progress import Stream
@@ -34,6 +34,7 @@ from shared.wire.messages import (
 )
 
 FRONTENDS = ("dockerfile.v0", "gateway.v0")
+RETURN = "return"  # the name of the client's last word in the memory of the build
 NESTING = 32  # frontends that run frontends that run …
 
 
@@ -47,6 +48,7 @@ class World:
     fleet: Fleet
     frontends: Frontends
     caches: CacheRoads
+    memory: BuildMemory
 
 
 class RunningBuild:
@@ -62,6 +64,9 @@ class RunningBuild:
         self.caching = Caching(world.caches, stream, request.session, scope_for([self.job]))
         self._returned: asyncio.Future[BridgeResult] = asyncio.get_running_loop().create_future()
         self._resolved: dict[tuple[object, ...], asyncio.Future[SourceMeta]] = {}
+        self.ownership = asyncio.timeout(None)  # ends when another solver has taken the build over
+        self._given: BridgeReturn | None = None
+        self._kept: list[str] = []
         self._depth = 0
         self._klass = wanted_class(request.frontend_opts) or DEFAULT_CLASS
 
@@ -102,6 +107,37 @@ class RunningBuild:
             return BridgeResult()
         return await self._returned
 
+    # --- what outlives this solver
+
+    @property
+    def is_driven(self) -> bool:
+        """By a client, which says over the bridge what it wants."""
+        return not (self.request.definition or self.request.frontend or self.request.scratch)
+
+    async def resume(self) -> None:
+        """Take the build over from a solver that is gone: what the client has been given is found when it is asked for."""
+        said = await self._world.memory.recall(self.ref, RETURN)
+        if isinstance(said, BridgeReturn):
+            await self.give(said)
+
+    async def forget(self) -> None:
+        """The build has ended: nobody will take it over."""
+        await self._world.memory.forget(self.ref, tuple(self._kept))
+
+    async def _keep(self, name: str, message: BridgeRef | BridgeReturn) -> None:
+        if self.is_driven:
+            await self._world.memory.keep(self.ref, name, message)
+            self._kept.append(name)
+
+    async def handle(self, id: str) -> Handle:
+        """The handle of this name, perhaps one that a solver gave out which is gone. Raises NotFound `no such ref: <id>`."""
+        if id not in self.handles:
+            kept = await self._world.memory.recall(self.ref, id)
+            if isinstance(kept, BridgeRef) and kept.id == id and kept.definition and id not in self.handles:
+                self._load(kept.definition, id=id)
+                self._kept.append(id)
+        return self.handles.get(id)
+
     # --- what the bridge asks
 
     async def solve(self, request: BridgeSolve) -> BridgeResult:
@@ -116,11 +152,15 @@ class RunningBuild:
             result = BridgeResult(ref=self._load(request.definition))
         else:
             result = BridgeResult()
+        if not self._depth:  # a frontend that runs goes with its solver and is run again
+            for ref in all_refs(result):
+                if ref.id:
+                    await self._keep(ref.id, BridgeRef(id=ref.id, definition=self.handles.get(ref.id).raw))
         if request.evaluate:
             await self.evaluate(result)
         return result
 
-    def _load(self, raw: bytes) -> BridgeRef:
+    def _load(self, raw: bytes, *, id: str = "") -> BridgeRef:
         try:
             definition = decode_definition(raw)
             rules = LoadRules(default_platform=self.default_platform, entitlements=self.job.entitlements, klass=self._klass)
@@ -128,7 +168,7 @@ class RunningBuild:
         except BuildmeshError as error:
             error.status_code = Code.UNKNOWN  # clients print the bare text, as for any failed build
             raise error.prefixed("failed to load LLB") from None
-        handle = self.handles.add(Handle(self.engine, self.ref, raw, definition, output))
+        handle = self.handles.add(Handle(self.engine, self.ref, raw, definition, output, id=id))
         return BridgeRef(id=handle.id, definition=raw)
 
     async def _run_frontend(self, request: BridgeSolve) -> BridgeResult:
@@ -151,14 +191,14 @@ class RunningBuild:
             )
         finally:
             self._depth -= 1
-        return self.checked(result)
+        return await self.checked(result)
 
-    def checked(self, result: BridgeResult) -> BridgeResult:
+    async def checked(self, result: BridgeResult) -> BridgeResult:
         """The result, when all its refs are this build's."""
         for ref in all_refs(result):
             if ref.id:
                 try:
-                    self.handles.get(ref.id)
+                    await self.handle(ref.id)
                 except NotFound:
                     raise NotFound(f"return reference {ref.id[:100]} not found") from None
         return result
@@ -171,7 +211,7 @@ class RunningBuild:
     async def evaluate_ref(self, id: str) -> None:
         """Solve one ref."""
         if id:
-            await self.handles.get(id).ref()
+            await (await self.handle(id)).ref()
 
     def inputs(self) -> BridgeDefinitions:
         """The frontend inputs of the request."""
@@ -193,14 +233,19 @@ class RunningBuild:
             )
         )
 
-    def give(self, answer: BridgeReturn) -> None:
-        """The client's last word. Raises BuildFailed for a second one, NotFound for refs that are not this build's."""
-        if self._returned.done():
+    async def give(self, answer: BridgeReturn) -> None:
+        """The client's last word, perhaps repeated. Raises BuildFailed for another one, NotFound for refs that are not this build's."""
+        if self._given == answer:
+            return
+        result = await self.checked(answer.result or BridgeResult())
+        if self._given is not None:
             raise BuildFailed("gateway result is already set")
+        self._given = answer
+        await self._keep(RETURN, answer)
         if answer.failure is not None:
             self._returned.set_exception(from_failure(answer.failure))
         else:
-            self._returned.set_result(self.checked(answer.result or BridgeResult()))
+            self._returned.set_result(result)
 
     async def resolve_source(self, request: BridgeResolveSource) -> SourceMeta:
         """Resolve a source, once per build for equal questions."""

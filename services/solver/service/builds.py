@@ -56,6 +56,13 @@ class Builds:
         """Refs of the builds that run now; also their leases."""
         return list(self._running)
 
+    async def give_up_lost(self) -> None:
+        """While this process stood still or was cut off, others may have taken its builds over: two would write the same outputs."""
+        for ref, build in list(self._running.items()):
+            if not await self._world.memory.is_mine(ref):
+                self._log.warning("another solver has taken a build over", build=ref)
+                build.ownership.reschedule(asyncio.get_running_loop().time())
+
     async def solve(self, request: SolveBuild, served: Served) -> SolveDone:
         """Handler of SolveBuild. Whatever happens, the event log gets its end mark and the lease is released."""
         if not is_safe_id(request.ref):
@@ -64,20 +71,20 @@ class Builds:
             raise AlreadyExists(f"job ID {request.ref} exists", code=Code.UNKNOWN)
         stream = Stream(request.ref, self._journal, self._now)
         try:
-            if served.attempt > 1 and not (request.definition or request.frontend or request.scratch):
-                # what the client has said over the bridge went with the solver that heard it; nothing more would come
-                raise Unavailable("the solver that ran this build is gone: run the build again, finished steps are cached")
             entitlements = grant(request.entitlements, self._config.entitlements)
+            await self._world.memory.claim(request.ref)
             build = self._running[request.ref] = RunningBuild(request, entitlements, self._world, stream, self._tracer.current())
-            return await self._run(build)
+            return await self._run(build, resumed=served.attempt > 1)
         finally:
-            self._running.pop(request.ref, None)
+            running = self._running.pop(request.ref, None)
             self._world.engine.close_job(request.ref)
             self._hub.close(request.ref)
-            await stream.end()
-            await self._leases.release(request.ref)
+            if await self._world.memory.is_mine(request.ref):
+                await stream.end()
+                await self._leases.release(request.ref)
+                await (running.forget() if running is not None else self._world.memory.forget(request.ref, ()))
 
-    async def _run(self, build: RunningBuild) -> SolveDone:
+    async def _run(self, build: RunningBuild, *, resumed: bool) -> SolveDone:
         self._hub.open(build.stream, build.ref)
         self._world.engine.open_job(build.job)
         await self._leases.renew([build.ref])
@@ -88,9 +95,15 @@ class Builds:
             subject = subjects.build_bridge(build.ref)
             serving = tasks.create_task(self._calls.serve(subject, bridge.handlers(), lasting=True), name="bridge")
             try:
-                outcome = await self._outcome(build)
+                if resumed and build.is_driven:
+                    self._log.info("a build of a solver that is gone goes on here", build=build.ref)
+                    await build.resume()
+                async with build.ownership:
+                    outcome = await self._outcome(build)
             except BuildmeshError as error:
                 outcome = error
+            except TimeoutError:
+                outcome = Unavailable("another solver has taken this build over")
             except Exception as error:
                 self._log.error("a build failed in an unforeseen way", build=build.ref, error=f"{type(error).__name__}: {error}")
                 outcome = Internal(f"{type(error).__name__}: {error}")
@@ -133,8 +146,9 @@ def _check_request(request: SolveBuild) -> None:
 
 
 async def renew_leases(builds: Builds, leases: Leases, every: float) -> None:
-    """Tell executors each `every` seconds which builds run, until cancelled."""
+    """Tell executors each `every` seconds which builds run, until cancelled. Builds that another solver has now are given up before."""
     while True:
         await asyncio.sleep(every)
+        await builds.give_up_lost()
         if refs := builds.running():
             await leases.renew(refs)

@@ -18,8 +18,8 @@ ATTEMPTS = 6
 class Handle:
     """One result that may not exist yet. `output` None = scratch."""
 
-    def __init__(self, engine: Engine, job: str, raw: bytes, definition: Definition, output: Output | None) -> None:
-        self.id = new_id() if output is not None else ""
+    def __init__(self, engine: Engine, job: str, raw: bytes, definition: Definition, output: Output | None, *, id: str = "") -> None:
+        self.id = (id or new_id()) if output is not None else ""
         self.raw = raw
         self._engine = engine
         self._job = job
@@ -90,6 +90,9 @@ class Handles:
         if handle.id:
             self._by_id[handle.id] = handle
         return handle
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._by_id
 
     def get(self, id: str) -> Handle:
         """Raises NotFound `no such ref: <id>`."""

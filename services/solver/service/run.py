@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from services.solver.adapters.build_memory import BusMemory, NoMemory
 from services.solver.adapters.cache_index import CachestoreIndex
 from services.solver.adapters.executors import ExecutorFleet, ExecutorWork
 from services.solver.adapters.outlets import BusJournal, BusLeases, ExporterCalls, FrontendCalls
@@ -16,7 +17,8 @@ from services.solver.service.caching import CacheRoads
 from services.solver.service.engine import Engine
 from services.solver.service.nested import NestedBuilds
 from services.solver.service.progress import Hub
-from shared.run import Mesh
+from shared.run import Mesh, new_id
+from shared.run.backends import BlobClaims
 from shared.telemetry import names
 from shared.wire import subjects
 from shared.wire.messages import SolveBuild
@@ -51,7 +53,15 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
         )
         builds = Builds(
             config=config,
-            world=World(engine=engine, work=work, files=work, fleet=fleet, frontends=FrontendCalls(mesh.calls), caches=caches),
+            world=World(
+                engine=engine,
+                work=work,
+                files=work,
+                fleet=fleet,
+                frontends=FrontendCalls(mesh.calls),
+                caches=caches,
+                memory=NoMemory() if mesh.alone else BusMemory(mesh.bus, BlobClaims(mesh.blobs), new_id(), mesh.log),
+            ),
             exports=exports,
             fleet=fleet,
             journal=BusJournal(mesh.bus, mesh.log),
