@@ -7,16 +7,15 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.kit.agent import STEPS, agent_with_key, step_files
 from tests.kit.parts.buildkitd import Daemon, daemon, our_buildmeshd, real_buildkitd
 from tests.kit.parts.process import child
 
@@ -171,31 +170,21 @@ async def _until(condition: Callable[[], bool], seconds: float = 20) -> None:
             await asyncio.sleep(0.05)
 
 
-def test_ssh_agent_reaches_the_step(builder: Daemon, context: Path, tmp_path: Path) -> None:
-    """Bytes go from the step's socket to the agent and back."""
-    agent = tmp_path / "agent.sock"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(agent))
-        listener.listen()
-        answering = threading.Thread(target=_answer, args=(listener,), daemon=True)
-        answering.start()
-        (context / "Dockerfile").write_text(
-            "FROM scratch AS b\nCOPY --from=base / /\n"
-            'RUN --mount=type=ssh /bin/busybox sh -c "/bin/busybox printf hello | /bin/busybox nc local:$SSH_AUTH_SOCK > /o'
-            ' || test -S $SSH_AUTH_SOCK"\nFROM scratch\nCOPY --from=b /bin/busybox /x\n'
-        )
-        done = build(builder, context, "--ssh", f"default={agent}", "-o", f"{tmp_path}/out")
-    assert done.returncode == 0, done.stderr
+def test_ssh_agent_works_in_the_step(builder: Daemon, context: Path, tmp_path: Path) -> None:
+    """`ssh-add -l` in the step tells the key of the client's agent, and what the step has signed through it is that key's."""
+    with agent_with_key(tmp_path / "agent") as agent:
+        for path, content in step_files(agent, b"a word").items():
+            (context / path).parent.mkdir(parents=True, exist_ok=True)
+            (context / path).write_bytes(content.encode() if isinstance(content, str) else content)
+        (context / "root/etc").mkdir()
+        (context / "root/etc/passwd").write_text("root:x:0:0:root:/:/bin/sh\n")
+        (context / "Dockerfile").write_text(f"FROM scratch AS b\nCOPY --from=base / /\n{STEPS}FROM scratch\nCOPY --from=b /out /\n")
 
+        done = build(builder, context, "--ssh", f"default={agent.socket}", "-o", f"{tmp_path}/out")
 
-def _answer(listener: socket.socket) -> None:
-    while True:
-        try:
-            connection, _ = listener.accept()
-        except OSError:
-            return
-        with connection:
-            connection.sendall(connection.recv(100).upper())
+        assert done.returncode == 0, done.stderr
+        assert agent.fingerprint in (tmp_path / "out/keys").read_text()
+        assert agent.signed(b"a word", tmp_path / "out/word.sig")
 
 
 def test_other_verbs(builder: Daemon, context: Path) -> None:

@@ -1,15 +1,14 @@
 """What a RUN, COPY and ADD may do, seen from inside."""
 
 import io
-import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.kit.agent import STEPS, agent_with_key, step_files
 from tests.kit.clients import Buildctl, ClientFailed
-from tests.kit.parts.process import accepts, running
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -50,23 +49,14 @@ def test_optional_secret_may_be_missing(lone_buildctl: Buildctl, context: Make, 
     assert (tree / "list").exists()
 
 
-def test_ssh_agent_is_reached(lone_buildctl: Buildctl, context: Make, busybox: str, tmp_path: Path) -> None:
-    """The socket is there in the step, and bytes go to the client's agent and back."""
-    agent = tmp_path / "agent.sock"
-    with running("agent", ["ssh-agent", "-D", "-a", str(agent)], folder=tmp_path / "agent", ready=lambda: accepts(str(agent))):
-        key = tmp_path / "key"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "canary-key", "-f", str(key)], check=True, timeout=20)
-        subprocess.run(["ssh-add", "-q", str(key)], check=True, env={"SSH_AUTH_SOCK": str(agent), "PATH": "/usr/bin"}, timeout=20)
-        # «list the identities»: length 1, message 11; the answer holds the key's comment
-        ask = r"printf '\000\000\000\001\013' | nc -w 2 local:$SSH_AUTH_SOCK > /out/answer"
-        tree = out(
-            lone_buildctl,
-            context(gather(f"RUN --mount=type=ssh mkdir /out && ({ask} || true) && ls -l $SSH_AUTH_SOCK > /out/ls", busybox)),
-            "--ssh",
-            f"default={agent}",
-        )
+def test_ssh_agent_works_in_the_step(lone_buildctl: Buildctl, context: Make, busybox: str, tmp_path: Path) -> None:
+    """`ssh-add -l` in the step tells the key of the client's agent, and what the step has signed through it is that key's."""
+    with agent_with_key(tmp_path / "agent") as agent:
+        tree = out(lone_buildctl, context(gather(STEPS, busybox), step_files(agent, b"a word")), "--ssh", f"default={agent.socket}")
 
-    assert (tree / "ls").read_text().startswith("s")
+        assert agent.fingerprint in (tree / "keys").read_text()
+        assert agent.signed(b"a word", tree / "word.sig")
+        assert not agent.signed(b"another", tree / "word.sig")
 
 
 def test_cache_mount_is_kept_between_builds(lone_buildctl: Buildctl, context: Make, busybox: str) -> None:
