@@ -65,7 +65,7 @@ def make_plan(flags: argparse.Namespace, environment: Mapping[str, str], *, root
     return AllConfig(
         mesh=_mesh(flags, file, root),
         gateway=_gateway(flags, file, paths, granted),
-        frontend=FrontendConfig(),
+        frontend=FrontendConfig(allowed_images=file.frontend.gateway.allowed_repositories),
         solver=SolverConfig(entitlements=granted),
         executor=_executor(flags, file, root, granted, registries, environment),
         exporter=ExporterConfig(registries=registries),

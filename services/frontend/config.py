@@ -8,3 +8,5 @@ class FrontendConfig:
     """`threads`: how many Dockerfiles are read at the same time; more wait. One core's worth of work each, a few ms as a rule."""
 
     threads: int = 2
+    allowed_images: tuple[str, ...] = ()
+    """Repositories whose images may run as frontends; empty = any."""

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from services.frontend.core.context import Entrypoint
 from services.frontend.core.dockerfile.linter import LintWarning
-from services.frontend.core.requests import ReadFile, ResolveSource, Solve, SourceFacts, Tree
+from services.frontend.core.requests import Forward, ReadFile, ResolveSource, RunImage, Solve, SourceFacts, Tree
 from shared.llb import Definition
 
 
@@ -26,6 +26,14 @@ class Build(Protocol):
 
     def inputs(self) -> Mapping[str, Definition]:
         """Definitions that the caller handed to the frontend. Raises InvalidInput for malformed ones."""
+        ...
+
+    async def forward(self, request: Forward) -> object:
+        """What another frontend gives for the same inputs; only handed on."""
+        ...
+
+    async def run_image(self, request: RunImage) -> object:
+        """What a frontend gives that runs as a container; only handed on."""
         ...
 
     async def warn(self, entrypoint: Entrypoint, warning: LintWarning) -> None:

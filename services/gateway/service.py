@@ -25,9 +25,10 @@ from services.gateway.core.sessions import relay_told
 from shared.bridge.service import Bridge
 from shared.errors import InvalidInput
 from shared.rpc import Call, Handler, Interceptor, Listener, Server, TlsFiles, listen
+from shared.run.landings import Landings
 from shared.run.mesh import Mesh
-from shared.session.registry import SessionRegistry
-from shared.session.relay import RelayLinks, relay_routes
+from shared.run.sessions import held_here
+from shared.session.relay import relay_routes
 from shared.telemetry import SpanKind
 from shared.wire.codec import Codec
 
@@ -41,7 +42,7 @@ _UNTRACED = ("/grpc.health.", "/grpc.reflection.", EXPORT, CONTROL + "Session", 
 async def run(config: GatewayConfig, mesh: Mesh) -> None:
     """Serve until cancelled or drained. `mesh.sessions` must be what holds sessions in this process."""
     mesh.readiness.expect("gateway")
-    registry = _registry(mesh)
+    registry = held_here(mesh.sessions)
     listeners = _listeners(config)
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         codec = Codec()
@@ -70,7 +71,8 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
             codec=codec,
             log=mesh.log,
         )
-        server = _front_door(config, mesh, builds, history, fleet, sessions)
+        landings = Landings(owner=mesh.instance, relay=config.relay_address, registry=registry, bus=mesh.bus)
+        server = _front_door(config, mesh, builds, history, fleet, sessions, landings)
         heard = asyncio.Event()
         background = [
             tasks.create_task(history.run(heard.set), name="history"),
@@ -91,7 +93,9 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
         recordings.close()
 
 
-def _front_door(config: GatewayConfig, mesh: Mesh, builds: Builds, history: History, fleet: Fleet, sessions: Sessions) -> Server:
+def _front_door(
+    config: GatewayConfig, mesh: Mesh, builds: Builds, history: History, fleet: Fleet, sessions: Sessions, landings: Landings
+) -> Server:
     """Everything that clients may call."""
     control = Control(
         builds=builds,
@@ -106,19 +110,12 @@ def _front_door(config: GatewayConfig, mesh: Mesh, builds: Builds, history: Hist
     routes: dict[str, Handler] = {
         **control.routes(),
         CONTROL + "Session": sessions.session,
-        **Bridge(ClientBuilds(builds=builds, fleet=fleet)).routes(),
+        **Bridge(ClientBuilds(builds=builds, fleet=fleet, landings=landings)).routes(),
         **Content(mesh.blobs).routes(),
         **Traces(mesh.tracer).routes(),
         **Health(mesh.readiness.draining).routes(),
     }
     return Server({**routes, **reflection_routes(_services(routes))}, interceptors=[_tracing(mesh)])
-
-
-def _registry(mesh: Mesh) -> SessionRegistry:
-    found = mesh.sessions.local if isinstance(mesh.sessions, RelayLinks) else mesh.sessions
-    if not isinstance(found, SessionRegistry):
-        raise InvalidInput("the gateway's process must hold sessions")
-    return found
 
 
 def _listeners(config: GatewayConfig) -> list[Listener]:

@@ -17,10 +17,16 @@ from shared.wire.messages import (
     ExportResult,
     FileData,
     FileStats,
+    OpenContainer,
+    ReadContainerDir,
+    ReadContainerFile,
     ResolveSource,
     RunFrontend,
+    RunImage,
+    RunProcess,
     Scope,
     SourceResolved,
+    StatContainerFile,
     TypedAttrs,
     Worker,
 )
@@ -91,6 +97,33 @@ class Files(Protocol):
     async def read_dir(self, ref: Ref, path: str, scope: Scope, *, include: str = "") -> FileStats: ...
 
     async def stat(self, ref: Ref, path: str, scope: Scope) -> FileStats: ...
+
+
+class ContainerHosts(Protocol):
+    """Containers on executors, named by ids that nobody can guess. All calls raise Unavailable when the executor is gone."""
+
+    async def open(self, request: OpenContainer, executor: str) -> str:
+        """The executor that has it: `executor`, or where its trees are. May raise RefLost naming one of its refs."""
+        ...
+
+    async def run(self, request: RunProcess, executor: str) -> None:
+        """Returns when the process is over; cancelling kills it."""
+        ...
+
+    async def close(self, id: str, executor: str) -> None:
+        """Idempotent; a container dies with its executor."""
+        ...
+
+    async def files(self, request: "ContainerFiles", executor: str) -> FileData | FileStats:
+        """What is on a mount now."""
+        ...
+
+    async def run_image(self, request: RunImage) -> BridgeResult:
+        """What a frontend returns. May raise RefLost naming its root; cancelling kills it."""
+        ...
+
+
+ContainerFiles = ReadContainerFile | ReadContainerDir | StatContainerFile
 
 
 class Fleet(Protocol):

@@ -1,5 +1,6 @@
 """LLBBridge requests and answers ↔ bridge messages."""
 
+import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,10 @@ from shared.wire.build import (
     TypedAttrs,
     Worker,
 )
+from shared.wire.containers import BridgeExec, BridgeNewContainer
+
+_UNNAMED = "sha256:" + "0" * 64
+"""Inputs of containers are results, which have no digest of their own."""
 
 
 def definition_bytes(message: Any) -> bytes:
@@ -275,3 +280,55 @@ def worker_message(worker: Worker) -> worker_pb2.WorkerRecord:
 def worker_record(id: str, labels: Mapping[str, str], platforms: Iterable[Platform]) -> worker_pb2.WorkerRecord:
     """Id, labels and platforms, the native one first."""
     return worker_pb2.WorkerRecord(ID=id, Labels=labels, platforms=[platform_message(p) for p in platforms])
+
+
+def read_container(message: gateway_pb2.NewContainerRequest) -> BridgeNewContainer:
+    """An op with the container's mounts and surroundings. Raises InvalidInput for an address that is none."""
+    refs = tuple(m.resultID for m in message.Mounts if m.resultID)
+    op = ops_pb2.Op()
+    found = op.exec
+    found.meta.args.extend(("container", message.ContainerID))
+    found.meta.hostname = message.hostname
+    found.network = message.Network
+    for host in message.extraHosts:
+        found.meta.extraHosts.add(Host=host.Host, IP=_address(host.IP))
+    position = 0
+    for given in message.Mounts:
+        mount = found.mounts.add()
+        mount.CopyFrom(given)
+        mount.output = -1
+        mount.input = position if given.resultID else -1
+        position += bool(given.resultID)
+    for _ in refs:
+        op.inputs.add(digest=_UNNAMED)
+    return BridgeNewContainer(
+        id=message.ContainerID,
+        op=op.SerializeToString(),
+        refs=refs,
+        platform=platform(message.platform) if message.HasField("platform") else None,
+    )
+
+
+def _address(text: str) -> str:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise InvalidInput(f"failed to parse IP {text[:100]}") from None
+    return text
+
+
+def read_process(id: str, message: gateway_pb2.InitMessage, landing: str) -> BridgeExec:
+    """An op with what the process is."""
+    op = ops_pb2.Op()
+    op.exec.meta.CopyFrom(message.Meta)
+    op.exec.security = message.Security
+    op.exec.secretenv.extend(message.secretenv)
+    op.exec.mounts.add(dest="/", input=-1, output=-1)
+    return BridgeExec(
+        container=message.ContainerID,
+        process=id,
+        op=op.SerializeToString(),
+        landing=landing,
+        fds=tuple(sorted(set(message.Fds))),
+        tty=message.Tty,
+    )

@@ -1,15 +1,18 @@
 """moby.buildkit.v1.frontend.LLBBridge: each call goes to the build that its caller drives."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from shared.bridge import codec
 from shared.bridge.caps import FRONTEND_CAPS, LLB_CAPS
+from shared.bridge.processes import Processes
 from shared.errors import BuildFailed, InvalidInput, Unsupported
 from shared.model import Platform
 from shared.pb import gateway_pb2 as pb
 from shared.rpc import Call, Handler, error_of, unary
 from shared.rpc.status import Status, unpack_details
+from shared.session.landing import Landing
 from shared.wire.build import (
     BridgeDefinitions,
     BridgeEvaluate,
@@ -23,10 +26,10 @@ from shared.wire.build import (
     FileStats,
     SourceMeta,
 )
+from shared.wire.containers import BridgeReleaseContainer
 from shared.wire.failure import Failure, to_failure
 
 SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
-_CONTAINER_CALLS = ("NewContainer", "ReleaseContainer", "ExecProcess", "ReadFileContainer", "ReadDirContainer", "StatFileContainer")
 
 
 class WorkerFacts(Protocol):
@@ -53,6 +56,10 @@ class Driven(Protocol):
         """The answer of the build to a bridge message (docs/bus.md). Raises its failure, NotFound when the build is over."""
         ...
 
+    def landing(self) -> AbstractAsyncContextManager[Landing]:
+        """A place where an executor of the build can open a stream."""
+        ...
+
 
 class Bridge:
     """The servicer."""
@@ -61,7 +68,7 @@ class Bridge:
         self._driven = driven
 
     def routes(self) -> Mapping[str, Handler]:
-        """Every method; those about containers refuse."""
+        """Every method."""
         return {
             SERVICE + "Ping": unary(self.ping, pb.PingRequest),
             SERVICE + "Solve": unary(self.solve, pb.SolveRequest),
@@ -74,7 +81,12 @@ class Bridge:
             SERVICE + "Inputs": unary(self.inputs, pb.InputsRequest),
             SERVICE + "Warn": unary(self.warn, pb.WarnRequest),
             SERVICE + "Return": unary(self.return_, pb.ReturnRequest),
-            **{SERVICE + name: _refuse for name in _CONTAINER_CALLS},
+            SERVICE + "NewContainer": unary(self.new_container, pb.NewContainerRequest),
+            SERVICE + "ReleaseContainer": unary(self.release_container, pb.ReleaseContainerRequest),
+            SERVICE + "ExecProcess": self.exec_process,
+            SERVICE + "ReadFileContainer": unary(self.read_file_container, pb.ReadFileRequest),
+            SERVICE + "ReadDirContainer": unary(self.read_dir_container, pb.ReadDirRequest),
+            SERVICE + "StatFileContainer": unary(self.stat_file_container, pb.StatFileRequest),
         }
 
     async def ping(self, request: pb.PingRequest, call: Call) -> pb.PongResponse:
@@ -108,24 +120,57 @@ class Bridge:
         return codec.image_config_message(meta, request.Ref)
 
     async def read_file(self, request: pb.ReadFileRequest, call: Call) -> pb.ReadFileResponse:
-        """Raises InvalidInput for a negative range."""
-        offset, length = request.Range.Offset, request.Range.Length
-        if offset < 0 or length < 0:
-            raise InvalidInput(f"invalid range: offset {offset}, length {length}")
-        data: FileData = await self._driven.ask(call, BridgeReadFile(ref=request.Ref, path=request.FilePath, offset=offset, length=length))
-        return pb.ReadFileResponse(Data=data.data)
+        """Of a result. Raises InvalidInput for a negative range."""
+        return await self._read_file(request, call, mount=-1)
 
     async def read_dir(self, request: pb.ReadDirRequest, call: Call) -> pb.ReadDirResponse:
         """Direct children."""
-        stats: FileStats = await self._driven.ask(
-            call, BridgeReadDir(ref=request.Ref, path=request.DirPath, include_pattern=request.IncludePattern)
-        )
-        return pb.ReadDirResponse(entries=[codec.stat_message(s) for s in stats.entries])
+        return await self._read_dir(request, call, mount=-1)
 
     async def stat_file(self, request: pb.StatFileRequest, call: Call) -> pb.StatFileResponse:
         """One entry."""
-        stats: FileStats = await self._driven.ask(call, BridgeStatFile(ref=request.Ref, path=request.Path))
+        return await self._stat_file(request, call, mount=-1)
+
+    async def read_file_container(self, request: pb.ReadFileRequest, call: Call) -> pb.ReadFileResponse:
+        """Of a mount of a container, as it is now; the same below."""
+        return await self._read_file(request, call, mount=_mount(request.MountIndex))
+
+    async def read_dir_container(self, request: pb.ReadDirRequest, call: Call) -> pb.ReadDirResponse:
+        return await self._read_dir(request, call, mount=_mount(request.MountIndex))
+
+    async def stat_file_container(self, request: pb.StatFileRequest, call: Call) -> pb.StatFileResponse:
+        return await self._stat_file(request, call, mount=_mount(request.MountIndex))
+
+    async def _read_file(self, request: pb.ReadFileRequest, call: Call, *, mount: int) -> pb.ReadFileResponse:
+        offset, length = request.Range.Offset, request.Range.Length
+        if offset < 0 or length < 0:
+            raise InvalidInput(f"invalid range: offset {offset}, length {length}")
+        question = BridgeReadFile(ref=request.Ref, path=request.FilePath, offset=offset, length=length, mount=mount)
+        data: FileData = await self._driven.ask(call, question)
+        return pb.ReadFileResponse(Data=data.data)
+
+    async def _read_dir(self, request: pb.ReadDirRequest, call: Call, *, mount: int) -> pb.ReadDirResponse:
+        question = BridgeReadDir(ref=request.Ref, path=request.DirPath, include_pattern=request.IncludePattern, mount=mount)
+        stats: FileStats = await self._driven.ask(call, question)
+        return pb.ReadDirResponse(entries=[codec.stat_message(s) for s in stats.entries])
+
+    async def _stat_file(self, request: pb.StatFileRequest, call: Call, *, mount: int) -> pb.StatFileResponse:
+        stats: FileStats = await self._driven.ask(call, BridgeStatFile(ref=request.Ref, path=request.Path, mount=mount))
         return pb.StatFileResponse(stat=codec.stat_message(stats.entries[0]))
+
+    async def new_container(self, request: pb.NewContainerRequest, call: Call) -> pb.NewContainerResponse:
+        """Mounts are prepared; nothing runs yet."""
+        await self._driven.ask(call, codec.read_container(request))
+        return pb.NewContainerResponse()
+
+    async def release_container(self, request: pb.ReleaseContainerRequest, call: Call) -> pb.ReleaseContainerResponse:
+        """Its processes are killed."""
+        await self._driven.ask(call, BridgeReleaseContainer(id=request.ContainerID))
+        return pb.ReleaseContainerResponse()
+
+    async def exec_process(self, call: Call) -> None:
+        """One stream for all processes of the caller."""
+        await Processes(call, lambda message: self._driven.ask(call, message), self._driven.landing).serve()
 
     async def evaluate(self, request: pb.EvaluateRequest, call: Call) -> pb.EvaluateResponse:
         """Forces a lazy result."""
@@ -160,5 +205,8 @@ def _failure(status: bytes) -> Failure:
     return to_failure(error_of(unpack_details(status) or Status(code=BuildFailed.code, message="the client returned an unreadable error")))
 
 
-async def _refuse(call: Call) -> None:
-    raise Unsupported(f"{call.method.rpartition('/')[2]} is not supported: containers driven by the client are not served yet")
+def _mount(index: int) -> int:
+    """Raises BuildFailed for one that can't be."""
+    if index < 0:
+        raise BuildFailed(f"mount index {index} is out of bounds")
+    return index

@@ -51,7 +51,7 @@ async def run_program(program: Program) -> None:
         if program.mesh.http:
             routes = {**standard_routes(parts.readiness, parts.metrics), **program.routes}
             await stack.enter_async_context(http_server(program.mesh.http, routes))
-        links = await stack.enter_async_context(session_links(parts.bus, alone=parts.alone, holds="gateway" in program.services))
+        links = await stack.enter_async_context(session_links(parts.bus, alone=parts.alone))
         meshes = {name: await stack.enter_async_context(mesh_for(name, parts, sessions=links)) for name in program.services}
         await _run_all(program, parts, meshes)
 

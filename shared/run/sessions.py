@@ -53,12 +53,20 @@ class SessionDirectory:
 
 
 @asynccontextmanager
-async def session_links(bus: Bus, *, alone: bool, holds: bool) -> AsyncIterator[SessionLinks]:
-    """What a process reaches sessions by; `holds`: it runs a gateway."""
-    registry = SessionRegistry() if holds else None
+async def session_links(bus: Bus, *, alone: bool) -> AsyncIterator[SessionLinks]:
+    """What a process reaches sessions by: its own ones directly, those of others through their gateways."""
+    registry = SessionRegistry()
     if alone:
-        yield registry or SessionRegistry()
+        yield registry
         return
     links = RelayLinks(SessionDirectory(bus).locate, local=registry)
     async with links.running():
         yield links
+
+
+def held_here(links: SessionLinks) -> SessionRegistry:
+    """The registry of this process. Raises InvalidInput when it has none."""
+    found = links.local if isinstance(links, RelayLinks) else links
+    if not isinstance(found, SessionRegistry):
+        raise InvalidInput("this process can't hold sessions")
+    return found

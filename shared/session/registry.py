@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Final
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Final, Protocol
 
 from shared.errors import SessionGone
-from shared.session.connection import SessionConnection
 from shared.session.ports import SessionDescription, SessionStream
 
 WAIT: Final = 5.0
 """Seconds a caller waits for a session that isn't there yet: Solve may arrive before Session."""
+
+
+class Held(Protocol):
+    """What can be held: a client's session (SessionConnection), or a place where one stream is awaited (Landing)."""
+
+    @property
+    def session_id(self) -> str: ...
+
+    @property
+    def description(self) -> SessionDescription: ...
+
+    def open(self, method: str, *, metadata: Sequence[tuple[str, str]] = ()) -> AbstractAsyncContextManager[SessionStream]: ...
 
 
 def bare_id(session_id: str) -> str:
@@ -24,11 +35,11 @@ class SessionRegistry:
     """Implements the port SessionLinks. A second session with the same id replaces the first for new calls."""
 
     def __init__(self) -> None:
-        self._held: dict[str, SessionConnection] = {}
+        self._held: dict[str, Held] = {}
         self._waiters: list[asyncio.Future[None]] = []
 
     @contextmanager
-    def holding(self, connection: SessionConnection) -> Iterator[None]:
+    def holding(self, connection: Held) -> Iterator[None]:
         """The session can be found by its id inside of this context."""
         session_id = connection.session_id
         self._held[session_id] = connection
@@ -42,10 +53,10 @@ class SessionRegistry:
             if self._held.get(session_id) is connection:
                 del self._held[session_id]
 
-    def find(self, session_id: str) -> SessionConnection | None:
+    def find(self, session_id: str) -> Held | None:
         return self._held.get(bare_id(session_id))
 
-    async def wait_for(self, session_id: str, *, within: float = WAIT) -> SessionConnection:
+    async def wait_for(self, session_id: str, *, within: float = WAIT) -> Held:
         """Raises SessionGone when the session does not come `within` so many seconds."""
         try:
             async with asyncio.timeout(within):

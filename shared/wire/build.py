@@ -183,12 +183,13 @@ class SourceMeta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeReadFile:
-    """Answer: FileData. `length` 0 = to the end."""
+    """Answer: FileData. `length` 0 = to the end. With `mount` ≥ 0, here and below, `ref` is a container and this one of its mounts."""
 
     ref: str
     path: str
     offset: int = 0
     length: int = 0
+    mount: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +199,7 @@ class BridgeReadDir:
     ref: str
     path: str
     include_pattern: str = ""
+    mount: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +208,7 @@ class BridgeStatFile:
 
     ref: str
     path: str
+    mount: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

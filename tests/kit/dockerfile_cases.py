@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from services.frontend.core.build import Frontend, Order, Outcome
+from services.frontend.core.build import Frontend, Order
 from services.frontend.core.context import Entrypoint
 from services.frontend.core.dockerfile.linter import LintWarning
 from services.frontend.core.failure import DockerfileError, Location
+from services.frontend.core.outcome import Outcome
 from services.frontend.core.requests import Tree
 from shared.llb import Definition
 from shared.model import Platform

@@ -13,9 +13,10 @@ from services.executor.adapters.agent_sockets import AgentSockets
 from services.executor.adapters.cache_dirs import CacheDirs
 from services.executor.adapters.container_files import ContainerFiles
 from services.executor.adapters.exec_bundle import Bundles
+from services.executor.adapters.exec_given import ExecParts
 from services.executor.adapters.host import look_at_host
 from services.executor.adapters.network import open_networks
-from services.executor.adapters.ops_exec import ExecParts, ExecRunner
+from services.executor.adapters.ops_exec import ExecRunner
 from services.executor.adapters.ops_file import FileRunner
 from services.executor.adapters.platforms import supported_platforms
 from services.executor.adapters.runc import Runc

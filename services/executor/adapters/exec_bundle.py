@@ -27,7 +27,7 @@ from shared.errors import BuildFailed, InvalidInput
 from shared.llb import ExecOp, NetMode
 from shared.llb.definition import Resources
 
-__all__ = ["Bundle", "Bundles", "Given"]
+__all__ = ["Bundle", "Bundles", "Given", "user_in"]
 
 _log = logging.getLogger(__name__)
 
@@ -46,17 +46,20 @@ class Given:
     netns: str | None
     resources: Resources | None
     emulator: str = ""
+    folders: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)  # read only, by destination: small files by name
 
 
 @dataclass(slots=True, kw_only=True)
 class Bundle:
-    """A bundle being made or used. `children`: mutable snapshots made for it, by mount index."""
+    """A bundle being made or used. By mount index: `children` = mutable snapshots made for it, `trees` = where files can be seen."""
 
     path: Path
     stack: ExitStack = field(default_factory=ExitStack)
     children: dict[int, str] = field(default_factory=dict)
     spec: dict[str, Any] = field(default_factory=dict)
     root: str = ""
+    trees: dict[int, str] = field(default_factory=dict)
+    mounts: list[SpecMount] = field(default_factory=list)
     stubs: Stubs | None = None
 
 
@@ -75,16 +78,28 @@ class Bundles:
 
     def fill(self, bundle: Bundle, op: ExecOp, plan: MountPlan, given: Given) -> None:
         """Mount and write everything. Whatever happens, `take_down` has to be called afterwards."""
+        self.mount(bundle, op, plan, given, private=bool(given.secret_env))
+        self.configure(bundle, op, plan, given)
+
+    def mount(self, bundle: Bundle, op: ExecOp, plan: MountPlan, given: Given, *, private: bool) -> None:
+        """The trees. `private`: config.json will hold values of secrets."""
         bundle.path.mkdir(mode=0o711)
         bundle.stack.callback(_remove_bundle, bundle.path)
-        if given.secret_env:  # config.json will hold values
+        if private:
             _tmpfs(bundle, bundle.path, 4 << 20)
-        bundle.root = self._tree(bundle, op, plan.root, given)
-        mounts = [mount for planned in plan.mounts if (mount := self._mount(bundle, op, planned, given)) is not None]
+        bundle.trees[plan.root.index] = bundle.root = self._tree(bundle, op, plan.root, given)
+        for planned in plan.mounts:
+            if (mount := self._mount(bundle, op, planned, given)) is not None:
+                bundle.mounts.append(mount)
+        for destination, files in given.folders.items():
+            bundle.mounts.append(_folder(bundle, destination, files))
         if given.emulator:
-            mounts.append(_bind("/dev/.buildkit_qemu_emulator", given.emulator, readonly=True))
+            bundle.mounts.append(_bind("/dev/.buildkit_qemu_emulator", given.emulator, readonly=True))
+
+    def configure(self, bundle: Bundle, op: ExecOp, plan: MountPlan, given: Given, *, terminal: bool = False) -> None:
+        """The process: what has to be in the tree for it, and config.json."""
         with Rooted(bundle.root) as root:
-            bundle.stubs = find_stubs(root, [m.destination for m in mounts], recursive=op.meta.remove_mount_stubs_recursive)
+            bundle.stubs = find_stubs(root, [m.destination for m in bundle.mounts], recursive=op.meta.remove_mount_stubs_recursive)
             user = _user(root, op.meta.user)
             _working_directory(root, op.meta.cwd, user)
         around = Surroundings(
@@ -94,8 +109,9 @@ class Bundles:
             hosts=self._files.hosts(op.meta),
             resolv_conf=self._files.resolv_conf(host_network=op.network is NetMode.HOST),
             netns=given.netns,
-            mounts=tuple(mounts),
+            mounts=tuple(bundle.mounts),
             cgroup_parent=self._cgroup_parent,
+            terminal=terminal,
             env=container_env(op.meta, given.secret_env),
         )
         bundle.spec = runtime_spec(op.meta, around, self._host, user=user, security=op.security, resources=given.resources)
@@ -131,6 +147,7 @@ class Bundles:
                 return _bind(planned.dest, path, readonly=False) if path else None
             case _:
                 path = self._tree(bundle, op, planned, given)
+                bundle.trees[planned.index] = path
                 if planned.selector:
                     path = _select(bundle, path, planned)
                 return _bind(planned.dest, path, readonly=planned.readonly)
@@ -189,6 +206,17 @@ def _tmpfs(bundle: Bundle, directory: Path, size: int) -> None:
     bundle.stack.callback(syscalls.detach, str(directory))
 
 
+def _folder(bundle: Bundle, destination: str, files: Mapping[str, bytes]) -> SpecMount:
+    directory = bundle.path / f"folder-{len(bundle.mounts)}"
+    directory.mkdir(mode=0o755)
+    _tmpfs(bundle, directory, sum(map(len, files.values())) + (len(files) << 13) + (64 << 10))
+    for name, data in files.items():
+        fd = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o444)
+        with open(fd, "wb") as file:
+            file.write(data)
+    return SpecMount(destination=destination, type="bind", source=str(directory), options=("rbind", "ro", "nosuid", "nodev", "noexec"))
+
+
 def _bind(destination: str, source: str, *, readonly: bool) -> SpecMount:
     return SpecMount(destination=destination, type="bind", source=source, options=("rbind", "ro" if readonly else "rw"))
 
@@ -218,6 +246,12 @@ def _select(bundle: Bundle, path: str, planned: Planned) -> str:
         os.close(fd)
     bundle.stack.callback(syscalls.detach, str(target))
     return str(target)
+
+
+def user_in(tree: str, name: str) -> ProcessUser:
+    """The ids of a user by the tree's own files. Raises BuildFailed for one that is not there."""
+    with Rooted(tree) as root:
+        return _user(root, name)
 
 
 def _user(root: Rooted, name: str) -> ProcessUser:

@@ -50,10 +50,20 @@ class WholeStore(SnapshotStore, Protocol):
 
 
 class Housekeeping:
-    """Handlers of ListUsage and RemoveRefs, and the listener for leases. `forget` is told of ids that are gone."""
+    """Handlers of ListUsage and RemoveRefs, and the listener for leases. `forget` is told of ids that are gone, `lease_ended` of leases."""
 
-    def __init__(self, *, home: str, store: WholeStore, threads: Pool, root: Path, forget: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        *,
+        home: str,
+        store: WholeStore,
+        threads: Pool,
+        root: Path,
+        forget: Callable[[str], None],
+        lease_ended: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._home, self._store, self._threads, self._root, self._forget = home, store, threads, root, forget
+        self._lease_ended = lease_ended
 
     async def usage(self, request: ListUsage, served: Served) -> UsageReport:
         """All records, with sizes."""
@@ -91,6 +101,7 @@ class Housekeeping:
                         self._store.renew(message.leases)
                     case LeaseReleased():
                         self._store.release(message.lease)
+                        self._lease_ended(message.lease)
 
     async def sweep(self) -> None:
         """End leases whose owners fell silent, until cancelled."""

@@ -11,9 +11,10 @@ from services.executor.adapters.agent_sockets import AgentSockets
 from services.executor.adapters.cache_dirs import CacheDirs
 from services.executor.adapters.container_files import ContainerFiles
 from services.executor.adapters.exec_bundle import Bundles
+from services.executor.adapters.exec_given import ExecParts
 from services.executor.adapters.host import look_at_host
 from services.executor.adapters.network import open_networks
-from services.executor.adapters.ops_exec import ExecParts, ExecRunner
+from services.executor.adapters.ops_exec import ExecRunner
 from services.executor.adapters.ops_file import FileRunner
 from services.executor.adapters.ops_stack import DiffRunner, MergeRunner
 from services.executor.adapters.runc import Runc
@@ -37,15 +38,18 @@ async def make_runners(
     threads: Pool,
     tasks: asyncio.TaskGroup,
     platforms: tuple[Platform, ...],
-) -> Mapping[type, Any]:
-    """Runners by the op's type, working below `root`. What an earlier process left there is ended and removed."""
+) -> tuple[Mapping[type, Any], ExecParts]:
+    """Runners by the op's type, working below `root`, and what containers are run with.
+
+    What an earlier process left there is ended and removed.
+    """
     exec_parts = await threads.finish(_exec_parts, settings, mesh, root, store, threads, platforms)
     return {
         ExecOp: ExecRunner(exec_parts),
         FileOp: FileRunner(store, threads),
         MergeOp: MergeRunner(store, threads),
         DiffOp: DiffRunner(store, threads),
-    }
+    }, exec_parts
 
 
 def _exec_parts(

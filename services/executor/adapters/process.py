@@ -94,16 +94,20 @@ def spawn(
     *,
     stdin: int = subprocess.DEVNULL,
     output: Mapping[int, Callable[[bytes], None]] | None = None,
+    given: Mapping[int, int] | None = None,
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
 ) -> Child:
-    """Start `argv` in a session of its own. `output` takes streams 1 and 2; the others go nowhere. Errors: OSError."""
-    takers = output or {}
+    """Start `argv` in a session of its own. Streams 1 and 2 go to who takes them by `output`, or to a descriptor `given`.
+
+    The others go nowhere. Errors: OSError.
+    """
+    takers, ours = output or {}, given or {}
     popen = subprocess.Popen(
         argv,
         stdin=stdin,
-        stdout=subprocess.PIPE if 1 in takers else subprocess.DEVNULL,
-        stderr=subprocess.PIPE if 2 in takers else subprocess.DEVNULL,
+        stdout=subprocess.PIPE if 1 in takers else ours.get(1, subprocess.DEVNULL),
+        stderr=subprocess.PIPE if 2 in takers else ours.get(2, subprocess.DEVNULL),
         start_new_session=True,
         env=env,
         cwd=cwd,

@@ -46,38 +46,56 @@ class RefFiles:
         return await self._materialise.one(ref, scope, BatchReporter(_NOWHERE))
 
     def _read(self, id: str, path: str, offset: int, length: int) -> bytes:
-        with self._store.mount(id) as root, Rooted(root) as tree, tree.find(path) as spot:
-            info = _present(spot, "open", path)
-            if not stat.S_ISREG(info.st_mode):
-                raise BuildFailed(f"{path} is not a regular file")
-            wanted = min(length or info.st_size, max(info.st_size - offset, 0))
-            if wanted > MAX_READ:
-                raise InvalidInput(f"{path}: {wanted} bytes are more than the {MAX_READ} that can be read at once")
-            descriptor = spot.open(os.O_RDONLY)
-            try:
-                return os.pread(descriptor, wanted, offset)
-            except OSError as e:
-                raise go_error("read", path, e) from None
-            finally:
-                os.close(descriptor)
+        with self._store.mount(id) as root:
+            return read_in(root, path, offset, length)
 
     def _list(self, id: str, path: str, pattern: str) -> tuple[FileStat, ...]:
-        with self._store.mount(id) as root, Rooted(root) as tree, tree.find(path) as spot:
-            _present(spot, "open", path)
-            if not spot.is_dir:
-                raise BuildFailed(f"readdirent {path}: not a directory")
-            descriptor = spot.open(os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                names = sorted(n for n in os.listdir(descriptor) if not pattern or fnmatchcase(n, pattern))
-                return tuple(_entry(descriptor, name) for name in names)
-            finally:
-                os.close(descriptor)
+        with self._store.mount(id) as root:
+            return list_in(root, path, pattern)
 
     def _stat(self, id: str, path: str) -> FileStat:
-        with self._store.mount(id) as root, Rooted(root) as tree, tree.find(path, follow=False) as spot:
-            info = _present(spot, "lstat", path)
-            name = os.path.basename(path.rstrip("/")) or "."
-            return _file_stat(name, info, _link(spot.parent, spot.name, info), _xattrs(spot))
+        with self._store.mount(id) as root:
+            return stat_in(root, path, follow=False)
+
+
+def read_in(root: str, path: str, offset: int, length: int) -> bytes:
+    """Content of a file of the tree at `root`; `length` 0 = to its end."""
+    with Rooted(root) as tree, tree.find(path) as spot:
+        info = _present(spot, "open", path)
+        if not stat.S_ISREG(info.st_mode):
+            raise BuildFailed(f"{path} is not a regular file")
+        wanted = min(length or info.st_size, max(info.st_size - offset, 0))
+        if wanted > MAX_READ:
+            raise InvalidInput(f"{path}: {wanted} bytes are more than the {MAX_READ} that can be read at once")
+        descriptor = spot.open(os.O_RDONLY)
+        try:
+            return os.pread(descriptor, wanted, offset)
+        except OSError as e:
+            raise go_error("read", path, e) from None
+        finally:
+            os.close(descriptor)
+
+
+def list_in(root: str, path: str, pattern: str) -> tuple[FileStat, ...]:
+    """Direct children by name; `pattern` "" = all."""
+    with Rooted(root) as tree, tree.find(path) as spot:
+        _present(spot, "open", path)
+        if not spot.is_dir:
+            raise BuildFailed(f"readdirent {path}: not a directory")
+        descriptor = spot.open(os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            names = sorted(n for n in os.listdir(descriptor) if not pattern or fnmatchcase(n, pattern))
+            return tuple(_entry(descriptor, name) for name in names)
+        finally:
+            os.close(descriptor)
+
+
+def stat_in(root: str, path: str, *, follow: bool) -> FileStat:
+    """One entry."""
+    with Rooted(root) as tree, tree.find(path, follow=follow) as spot:
+        info = _present(spot, "lstat", path)
+        name = os.path.basename(path.rstrip("/")) or "."
+        return _file_stat(name, info, _link(spot.parent, spot.name, info), _xattrs(spot))
 
 
 def _present(spot: Spot, verb: str, path: str) -> os.stat_result:

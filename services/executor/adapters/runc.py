@@ -15,7 +15,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,20 +80,39 @@ class Runc:
         killed = code != 0 and any(_memory_kills(path) for path in _cgroup_dirs(spec["linux"]["cgroupsPath"]))
         return Exit(code=code if code >= 0 else 128 - code, out_of_memory=killed)
 
+    def start(self, id: str, bundle: Path, streams: Mapping[int, int]) -> Child:
+        """The runtime's process that runs the bundle, its standard streams being `streams`. Raises Unavailable."""
+        arguments = ["--log", str(bundle / "runc.log"), "--log-format", "json", "run", "--keep", "--bundle", str(bundle), id]
+        return self._spawn(arguments, streams)
+
+    def start_more(self, id: str, process: Path, pidfile: Path, streams: Mapping[int, int]) -> Child:
+        """The runtime's process that runs one more (its spec in the file `process`) in a running container. Raises Unavailable."""
+        return self._spawn(["exec", "--process", str(process), "--pid-file", str(pidfile), id], streams)
+
+    def _spawn(self, arguments: list[str], streams: Mapping[int, int]) -> Child:
+        try:
+            return spawn([self._binary, "--root", str(self._root), *arguments], stdin=streams.get(0, DEVNULL), given=streams)
+        except OSError as error:
+            raise Unavailable(f"can't start {self._binary}: {error.strerror}") from error
+
+    def is_running(self, id: str) -> bool:
+        """Whether more processes can be started in it: created, and no longer waiting for its start (runc's fifo)."""
+        return bool(self.init_pid(id)) and not (self._root / id / "exec.fifo").exists()
+
     async def _follow(self, id: str, child: Child) -> int:
         try:
             return await child.wait()
         except BaseException:
-            await self._kill(id, child)
+            await self.kill(id, child)
             raise
 
-    async def _kill(self, id: str, child: Child) -> None:
+    async def kill(self, id: str, child: Child) -> None:
         """SIGKILL to the container's init until the runtime process has ended; the runtime itself is never killed."""
         while not child.ended:
             self._signal(id, signal.SIGKILL)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_KILL_AGAIN):
-                    await child.wait()
+                    await child.wait_process()
 
     def _signal(self, id: str, number: signal.Signals) -> None:
         pid = self.init_pid(id)

@@ -2,7 +2,9 @@
 
 import asyncio
 
+from services.executor.adapters.containers import Containers
 from services.executor.adapters.content_hash import ContentHashes
+from services.executor.adapters.frontend_images import FrontendImages
 from services.executor.adapters.hashing import Hashing
 from services.executor.adapters.housekeeping import Housekeeping
 from services.executor.adapters.materialise import Materialise
@@ -20,18 +22,27 @@ from services.executor.service.parts import Parts
 from shared.bus.calls import Handlers
 from shared.registry.client import HttpPool
 from shared.run.flight import Flight
+from shared.run.landings import Landings
 from shared.run.mesh import Mesh
+from shared.run.sessions import held_here
 from shared.wire import subjects
 from shared.wire.messages import (
+    CloseContainer,
     ContentHash,
     ListUsage,
+    OpenContainer,
     Pack,
+    ReadContainerDir,
+    ReadContainerFile,
     ReadRefDir,
     ReadRefFile,
     RemoveRefs,
     ResolveSource,
+    RunImage,
     RunOp,
+    RunProcess,
     SendTrees,
+    StatContainerFile,
     StatRefFile,
 )
 
@@ -58,15 +69,28 @@ async def _serve(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asynci
         threads=parts.threads,
         flight=Flight(tasks),
     )
+    runners, exec_parts = await make_runners(config.steps, mesh, parts.root, parts.store, parts.threads, tasks, parts.platforms)
     work = Tasks(
         home=parts.home,
         materialise=materialise,
         store=parts.store,
-        runners=await make_runners(config.steps, mesh, parts.root, parts.store, parts.threads, tasks, parts.platforms),
+        runners=runners,
         drivers=await make_drivers(mesh, parts.home, parts.store, hashes, parts.threads, origins, parts.root),
         slots=parts.slots,
     )
-    house = Housekeeping(home=parts.home, store=parts.store, threads=parts.threads, root=parts.root, forget=hashes.forget)
+    containers = Containers(home=parts.home, parts=exec_parts, materialise=materialise, tasks=tasks, log=mesh.log)
+    landings = Landings(owner=parts.home, relay="", registry=held_here(mesh.sessions), bus=mesh.bus)
+    frontends = FrontendImages(
+        home=parts.home, parts=exec_parts, materialise=materialise, calls=mesh.calls, landings=landings, log=mesh.log
+    )
+    house = Housekeeping(
+        home=parts.home,
+        store=parts.store,
+        threads=parts.threads,
+        root=parts.root,
+        forget=hashes.forget,
+        lease_ended=containers.end_lease,
+    )
     packing = Packing(
         home=parts.home,
         materialise=materialise,
@@ -85,7 +109,19 @@ async def _serve(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asynci
         Pack: packing.pack,
         SendTrees: sender.send,
     }
-    here: Handlers = {**anywhere, RunOp: work.run_pinned, ListUsage: house.usage, RemoveRefs: house.remove}
+    here: Handlers = {
+        **anywhere,
+        RunOp: work.run_pinned,
+        ListUsage: house.usage,
+        RemoveRefs: house.remove,
+        OpenContainer: containers.open,
+        RunProcess: containers.run,
+        CloseContainer: containers.close,
+        ReadContainerFile: containers.read,
+        ReadContainerDir: containers.list,
+        StatContainerFile: containers.stat,
+        RunImage: frontends.run,
+    }
     await _answer(config, mesh, parts, tasks, work, house, anywhere, here)
 
 

@@ -4,17 +4,18 @@ from collections.abc import Mapping
 
 from services.frontend.core.context import Entrypoint
 from services.frontend.core.dockerfile.linter import LintWarning
-from services.frontend.core.requests import ReadFile, ResolveSource, Solve, SourceFacts, Tree
+from services.frontend.core.requests import Forward, ReadFile, ResolveSource, RunImage, Solve, SourceFacts, Tree
 from services.frontend.core.to_llb.setting import source_ranges
 from shared.bus.calls import Calls
 from shared.errors import BuildmeshError, CallLost, Canceled, NotFound, UserError
-from shared.llb import Definition, decode_definition, decode_source_op, encode_definition, encode_source_op
+from shared.llb import Definition, decode_definition, decode_source_op, encode_definition, encode_op, encode_source_op
 from shared.model import SourceInfo, parse_digest
 from shared.wire.messages import (
     BridgeReadFile,
     BridgeRef,
     BridgeResolveSource,
     BridgeResult,
+    BridgeRunImage,
     BridgeSolve,
     BridgeWarn,
     FileData,
@@ -72,6 +73,18 @@ class BridgeBuild:
 
     def inputs(self) -> Mapping[str, Definition]:
         return {name: _input_definition(data) for name, data in self._inputs.items()}
+
+    async def forward(self, request: Forward) -> BridgeResult:
+        message = BridgeSolve(frontend=request.frontend, frontend_opts=request.options, frontend_inputs=self._inputs)
+        return await self._nested(message)
+
+    async def run_image(self, request: RunImage) -> BridgeResult:
+        return await self._nested(BridgeRunImage(ref=request.tree.id, op=encode_op(request.op), inputs=self._inputs))
+
+    async def _nested(self, message: BridgeSolve | BridgeRunImage) -> BridgeResult:
+        answer = await self._calls.call(self._subject, message)
+        assert isinstance(answer, BridgeResult)
+        return answer
 
     async def warn(self, entrypoint: Entrypoint, warning: LintWarning) -> None:
         """A warning that can't be shown is lost, but for a build that is gone."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.frontend.core.failure import DockerfileError
-from services.frontend.core.requests import Asking, Inputs, Once, ReadFile, Request, ResolveSource, Solve, Together
+from services.frontend.core.requests import Asking, Forward, Inputs, Once, ReadFile, Request, ResolveSource, RunImage, Solve, Together
 from services.frontend.ports import Build
 from shared.errors import BuildmeshError
 
@@ -80,6 +80,10 @@ class Driver:
                     return await self._build.resolve_source(request)
                 case Inputs():
                     return dict(self._build.inputs())
+                case Forward():
+                    return await self._build.forward(request)
+                case RunImage():
+                    return await self._build.run_image(request)
         except BuildmeshError as error:
             raise DockerfileError(error.message, cause=error) from error
         raise AssertionError(f"no way to answer {request!r}")

@@ -1,19 +1,21 @@
 """One run of dockerfile.v0: options → definitions for every platform → result (dockerfile/builder/build.go, dockerui/build.go)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from services.frontend.core.context import Contexts, Entrypoint
 from services.frontend.core.dockerfile.directives import detect_syntax
 from services.frontend.core.dockerfile.linter import LintWarning
-from services.frontend.core.failure import DockerfileError
-from services.frontend.core.image import Image, image_json
+from services.frontend.core.failure import DockerfileError, cap_missing
+from services.frontend.core.forwarding import forward_to
+from services.frontend.core.image import Image, image_json, platform_json
 from services.frontend.core.options import Options, parse_options
+from services.frontend.core.outcome import Outcome
 from services.frontend.core.requests import Asking, Solve, Together, Tree
 from services.frontend.core.subrequests import answer_subrequest
-from services.frontend.core.syntax import check_syntax
+from services.frontend.core.syntax import asked_for
 from services.frontend.core.to_llb.convert import Conversion, Converted, convert
-from shared.errors import InvalidInput, Unsupported, frontend_cap_detail
+from shared.errors import InvalidInput, Unsupported
 from shared.llb import MarshalDefaults, marshal
 from shared.model import Platform, format_platform
 from shared.oci import go_json
@@ -35,15 +37,6 @@ class Order:
     warn: Callable[[Entrypoint, LintWarning], None]
 
 
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """The result: `tree` (one platform) or `trees` by platform; neither for subrequests."""
-
-    tree: Tree | None = None
-    trees: dict[str, Tree] = field(default_factory=dict)
-    metadata: dict[str, bytes] = field(default_factory=dict)
-
-
 class Frontend:
     """Runs once. `entrypoint` is set as soon as the Dockerfile is known: errors with places are about it."""
 
@@ -61,7 +54,9 @@ class Frontend:
         entrypoint = yield from contexts.entrypoint()
         self.entrypoint = entrypoint
         if "cmdline" not in options.raw:
-            check_syntax(options.raw.get("build-arg:BUILDKIT_SYNTAX"), detect_syntax(entrypoint.data))
+            other = asked_for(options.raw, detect_syntax(entrypoint.data))
+            if other is not None:
+                return (yield from forward_to(other, options.raw))
         if required is not None:
             raise required
         if "requestid" in options.raw:
@@ -145,18 +140,7 @@ def _export_platform(platform: Platform, of_image: Platform) -> dict[str, object
             os_version=platform.os_version or of_image.os_version,
             os_features=platform.os_features or of_image.os_features,
         ).normalized()
-    return {"ID": key, "Platform": _platform_json(platform)}
-
-
-def _platform_json(platform: Platform) -> dict[str, object]:
-    doc: dict[str, object] = {"architecture": platform.architecture, "os": platform.os}
-    if platform.os_version:
-        doc["os.version"] = platform.os_version
-    if platform.os_features:
-        doc["os.features"] = list(platform.os_features)
-    if platform.variant:
-        doc["variant"] = platform.variant
-    return doc
+    return {"ID": key, "Platform": platform_json(platform)}
 
 
 def unsupported(message: str) -> DockerfileError:
@@ -178,8 +162,7 @@ def _missing_cap(required: str) -> DockerfileError | None:
         name, _, flags = cap.partition("+")
         if name in _CAPS:
             continue
-        message = f"unsupported frontend capability {name}"
-        error = DockerfileError(message, cause=Unsupported(message, details=[frontend_cap_detail(name)]))
+        error = cap_missing(name)
         if "forward" not in flags:
             raise error
     return error

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from shared.errors import BuildmeshError
+from shared.errors import BuildmeshError, Unsupported, frontend_cap_detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,12 @@ class DockerfileError(Exception):
             self.message += f" (did you mean {match}?)"
             self.args = (self.message,)
         return self
+
+
+def cap_missing(name: str) -> DockerfileError:
+    """A capability that the caller requires and the frontend lacks."""
+    message = f"unsupported frontend capability {name}"
+    return DockerfileError(message, cause=Unsupported(message, details=[frontend_cap_detail(name)]))
 
 
 @contextmanager

@@ -254,3 +254,15 @@ def _process_json(c: ImageProcess) -> dict[str, Any]:
             }
         )
     return doc | _without_empty({"OnBuild": c.onbuild, "Shell": c.shell})
+
+
+def platform_json(platform: Platform) -> dict[str, object]:
+    """A platform as image-spec writes it."""
+    doc: dict[str, object] = {"architecture": platform.architecture, "os": platform.os}
+    if platform.os_version:
+        doc["os.version"] = platform.os_version
+    if platform.os_features:
+        doc["os.features"] = list(platform.os_features)
+    if platform.variant:
+        doc["variant"] = platform.variant
+    return doc

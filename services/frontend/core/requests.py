@@ -7,7 +7,7 @@ from collections.abc import Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
-from shared.llb import Definition, SourceOp
+from shared.llb import Definition, Op, SourceOp
 from shared.model import Digest, Platform
 
 T = TypeVar("T")
@@ -73,6 +73,22 @@ class Inputs:
     """Definitions that the caller handed to the frontend. Answer: dict of name → decoded Definition."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """Another frontend, with the same inputs. Answer: its result, which is only handed on."""
+
+    frontend: str
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunImage:
+    """Run the process of `op` (an ExecOp whose input 0 is `tree`) as a frontend. Answer: its result, which is only handed on."""
+
+    tree: Tree
+    op: Op
+
+
 @dataclass(frozen=True, slots=True)
 class Together:
     """Several at once. Answer: list of their values, in order; the first error cancels the others."""
@@ -88,6 +104,6 @@ class Once:
     ask: "Asking[Any]"
 
 
-Request: TypeAlias = Solve | ReadFile | ResolveSource | Inputs | Together | Once
+Request: TypeAlias = Solve | ReadFile | ResolveSource | Inputs | Forward | RunImage | Together | Once
 Asking: TypeAlias = Generator[Request, Any, T]
 """A computation that asks: `answer = yield Request(…)`, `value = yield from another()`."""

@@ -1,46 +1,50 @@
-"""Which frontend a Dockerfile asks for: `# syntax=` and BUILDKIT_SYNTAX (docs/adr: frontends from images come later)."""
+"""Which frontend a Dockerfile asks for: `# syntax=` and BUILDKIT_SYNTAX, and which of them the built-in one stands for (docs/adr/0010)."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from services.frontend.core.failure import DockerfileError, Location
-from services.frontend.core.named_context import reference_of
-from shared.errors import Unsupported
+from services.frontend.core.named_context import familiar_name, reference_of
 
 _BUILT_IN = frozenset(("docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream"))
 _SPACES = re.compile(r"\s")
 
 
-def check_syntax(argument: str | None, directive: tuple[str, str, Location] | None) -> None:
-    """Passes when the frontend asked for is the one that is built in. Raises DockerfileError otherwise."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherFrontend:
+    """A frontend image: `cmdline` is the whole text that asks for it. Errors are told with `prefix`, or at `location`."""
+
+    image: str
+    cmdline: str
+    prefix: str = ""
+    location: Location | None = None
+
+
+def asked_for(raw: Mapping[str, str], directive: tuple[str, str, Location] | None) -> OtherFrontend | None:
+    """None when the frontend asked for is the one that is built in."""
+    argument = raw.get("build-arg:BUILDKIT_SYNTAX")
     if argument is not None:
         image = _SPACES.split(argument.strip(), maxsplit=1)[0]
-        if not _is_built_in(image):
-            raise _not_yet(image, f"failed with build-arg:BUILDKIT_SYNTAX = {argument}")
+        found = OtherFrontend(image=image, cmdline=argument, prefix=f"failed with build-arg:BUILDKIT_SYNTAX = {argument}")
     elif directive is not None:
-        image, _, location = directive
-        if not _is_built_in(image):
-            raise _not_yet(image, "").at(location)
+        image, cmdline, location = directive
+        found = OtherFrontend(image=image, cmdline=cmdline, location=location)
+    else:
+        return None
+    return None if stands_for_built_in(found.image, raw) else found
 
 
-def require_built_in(image: str) -> None:
-    """Raises DockerfileError when an image asked for by name (gateway.v0) is not the one that is built in."""
-    if not image:
-        raise DockerfileError("no source specified for gateway")
-    if not _is_built_in(image):
-        raise _not_yet(image, "")
+def stands_for_built_in(image: str, raw: Mapping[str, str]) -> bool:
+    """dockerfile.v0 itself, or any version of the official image: this frontend speaks the newest language.
 
-
-def _is_built_in(image: str) -> bool:
-    """dockerfile.v0 itself, or any version of the official image: this frontend speaks the newest language."""
-    if image == "dockerfile.v0":
-        return True
+    Unless a named context takes the name: that is how somebody tries an image of his own in its place.
+    """
     try:
-        return reference_of(image).name in _BUILT_IN
+        reference = reference_of(image)
     except DockerfileError:
         return False
-
-
-def _not_yet(image: str, prefix: str) -> DockerfileError:
-    message = f"frontend image {image} can't be run: frontends from images are not supported by this server yet"
-    error = DockerfileError(message, cause=Unsupported(message))
-    return error.prefixed(prefix) if prefix else error
+    familiar = familiar_name(reference).removesuffix(":latest")
+    if any(key.partition("::")[0] == f"context:{familiar}" for key in raw):
+        return False
+    return image == "dockerfile.v0" or reference.name in _BUILT_IN

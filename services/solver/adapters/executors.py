@@ -12,7 +12,7 @@ from services.solver.core.vertex import ContentSelector, Digest
 from services.solver.ports import Heard
 from shared.bus.calls import Calls
 from shared.bus.ports import Bus, Entry
-from shared.errors import CallLost, Exhausted, InvalidInput, RefLost
+from shared.errors import CallLost, Exhausted, InvalidInput, RefLost, Unavailable
 from shared.llb import Resources
 from shared.model import Digest as ContentDigest
 from shared.model import Layer, Platform, Ref
@@ -104,6 +104,13 @@ class ExecutorFleet:
         """True when it lives, does not drain, and could have pulled this from `queue` as well."""
         info = self._alive.get(executor)
         return info is not None and not info.draining and queue in queues_of(info)
+
+    def idlest(self) -> str:
+        """The executor with the least to do. Raises Unavailable when there is none."""
+        there = sorted(self._alive.values(), key=lambda info: (info.draining, info.busy, info.id))
+        if not there:
+            raise Unavailable("there is no executor")
+        return there[0].id
 
     def is_served(self, queue: str) -> bool:
         """True while somebody pulls from it."""

@@ -11,14 +11,18 @@ from shared.model import Ref
 from shared.wire.messages import (
     BridgeDefinitions,
     BridgeEvaluate,
+    BridgeExec,
     BridgeInputs,
+    BridgeNewContainer,
     BridgePing,
     BridgePong,
     BridgeReadDir,
     BridgeReadFile,
+    BridgeReleaseContainer,
     BridgeResolveSource,
     BridgeResult,
     BridgeReturn,
+    BridgeRunImage,
     BridgeSolve,
     BridgeStatFile,
     BridgeWarn,
@@ -26,7 +30,10 @@ from shared.wire.messages import (
     FileData,
     FileStat,
     FileStats,
+    ReadContainerDir,
+    ReadContainerFile,
     SourceMeta,
+    StatContainerFile,
     Worker,
 )
 
@@ -58,6 +65,10 @@ class Bridge:
             BridgeInputs: self.inputs,
             BridgeWarn: self.warn,
             BridgeReturn: self.give,
+            BridgeNewContainer: self.new_container,
+            BridgeReleaseContainer: self.release_container,
+            BridgeExec: self.exec,
+            BridgeRunImage: self.run_image,
         }
 
     def ping(self, request: BridgePing, served: Served) -> BridgePong:
@@ -70,6 +81,8 @@ class Bridge:
         return await self._build.resolve_source(request)
 
     async def read_file(self, request: BridgeReadFile, served: Served) -> FileData:
+        if request.mount >= 0:
+            return await self._file_of_container(request)
         files, scope = self._build.files, self._build.scope
 
         async def read(ref: Ref | None) -> FileData:
@@ -80,6 +93,8 @@ class Bridge:
         return await self._use(request.ref, read)
 
     async def read_dir(self, request: BridgeReadDir, served: Served) -> FileStats:
+        if request.mount >= 0:
+            return await self._dir_of_container(request)
         files, scope = self._build.files, self._build.scope
 
         async def read(ref: Ref | None) -> FileStats:
@@ -92,6 +107,8 @@ class Bridge:
         return await self._use(request.ref, read)
 
     async def stat_file(self, request: BridgeStatFile, served: Served) -> FileStats:
+        if request.mount >= 0:
+            return await self._stat_of_container(request)
         files, scope = self._build.files, self._build.scope
 
         async def read(ref: Ref | None) -> FileStats:
@@ -108,6 +125,45 @@ class Bridge:
         if not id:
             raise NotFound("empty ref: a scratch result has no files")
         return await (await self._build.handle(id)).use(read)
+
+    async def _file_of_container(self, request: BridgeReadFile) -> FileData:
+        def ask(id: str) -> ReadContainerFile:
+            return ReadContainerFile(container=id, mount=request.mount, path=request.path, offset=request.offset, length=request.length)
+
+        found = await self._build.containers.files(request.ref, request.mount, ask)
+        assert isinstance(found, FileData)
+        return found
+
+    async def _dir_of_container(self, request: BridgeReadDir) -> FileStats:
+        def ask(id: str) -> ReadContainerDir:
+            return ReadContainerDir(container=id, mount=request.mount, path=request.path, include_pattern=request.include_pattern)
+
+        found = await self._build.containers.files(request.ref, request.mount, ask)
+        assert isinstance(found, FileStats)
+        return found
+
+    async def _stat_of_container(self, request: BridgeStatFile) -> FileStats:
+        def ask(id: str) -> StatContainerFile:
+            return StatContainerFile(container=id, mount=request.mount, path=request.path)
+
+        found = await self._build.containers.files(request.ref, request.mount, ask)
+        assert isinstance(found, FileStats)
+        return found
+
+    async def new_container(self, request: BridgeNewContainer, served: Served) -> Done:
+        await self._build.containers.open(request)
+        return Done()
+
+    async def release_container(self, request: BridgeReleaseContainer, served: Served) -> Done:
+        await self._build.containers.release(request.id)
+        return Done()
+
+    async def exec(self, request: BridgeExec, served: Served) -> Done:
+        await self._build.containers.run(request)
+        return Done()
+
+    async def run_image(self, request: BridgeRunImage, served: Served) -> BridgeResult:
+        return await self._build.run_image(request)
 
     async def evaluate(self, request: BridgeEvaluate, served: Served) -> Done:
         await self._build.evaluate_ref(request.ref)

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from services.solver.core.graph import DEFAULT_CLASS, LoadRules, load_graph, wanted_class
-from services.solver.ports import BuildMemory, Files, Fleet, Frontends, Work
+from services.solver.ports import BuildMemory, ContainerHosts, Files, Fleet, Frontends, Work
 from services.solver.service.caching import CacheRoads, Caching, imports_in
+from services.solver.service.containers import Containers
 from services.solver.service.engine import Engine, Job, scope_for
 from services.solver.service.progress import Stream
 from services.solver.service.results import Handle, Handles
 from shared.errors import BuildFailed, BuildmeshError, Code, InvalidInput, NotFound, first_failure
 from shared.llb import Op, decode_definition, decode_source_op, encode_op
-from shared.model import Digest, Platform, Warn, format_platform, is_digest
+from shared.model import Digest, Platform, Ref, Warn, format_platform, is_digest
 from shared.wire import subjects
 from shared.wire.failure import from_failure
 from shared.wire.messages import (
@@ -23,10 +24,12 @@ from shared.wire.messages import (
     BridgeResolveSource,
     BridgeResult,
     BridgeReturn,
+    BridgeRunImage,
     BridgeSolve,
     BridgeWarn,
     ResolveSource,
     RunFrontend,
+    RunImage,
     Scope,
     SolveBuild,
     SourceMeta,
@@ -49,6 +52,7 @@ class World:
     frontends: Frontends
     caches: CacheRoads
     memory: BuildMemory
+    containers: ContainerHosts
 
 
 class RunningBuild:
@@ -62,6 +66,7 @@ class RunningBuild:
         self.job = Job(id=request.ref, session=request.session, entitlements=entitlements, identity=request.identity, trace=trace)
         self._world = world
         self.caching = Caching(world.caches, stream, request.session, scope_for([self.job]))
+        self.containers = Containers(world.containers, self.handles.get, self.scope, world.fleet.default_platform)
         self._returned: asyncio.Future[BridgeResult] = asyncio.get_running_loop().create_future()
         self._resolved: dict[tuple[object, ...], asyncio.Future[SourceMeta]] = {}
         self.ownership = asyncio.timeout(None)  # ends when another solver has taken the build over
@@ -192,6 +197,27 @@ class RunningBuild:
         finally:
             self._depth -= 1
         return await self.checked(result)
+
+    async def run_image(self, request: BridgeRunImage) -> BridgeResult:
+        """What a frontend returns that runs as a container in the tree of a result."""
+        handle = self.handles.get(request.ref)
+
+        async def run(ref: Ref | None) -> BridgeResult:
+            if ref is None:
+                raise BuildFailed("gateway source didn't return default result")
+            return await self._world.containers.run_image(
+                RunImage(
+                    root=ref,
+                    op=request.op,
+                    bridge=subjects.build_bridge(self.ref),
+                    platform=self.default_platform,
+                    scope=self.scope,
+                    definition=handle.raw,
+                    inputs=request.inputs,
+                )
+            )
+
+        return await self.checked(await handle.use(run))
 
     async def checked(self, result: BridgeResult) -> BridgeResult:
         """The result, when all its refs are this build's."""

@@ -107,6 +107,8 @@ class Builds:
             except Exception as error:
                 self._log.error("a build failed in an unforeseen way", build=build.ref, error=f"{type(error).__name__}: {error}")
                 outcome = Internal(f"{type(error).__name__}: {error}")
+            finally:
+                await build.containers.release_all(self._log)
             pump.cancel()
             serving.cancel()
         if isinstance(outcome, BuildmeshError):

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from services.solver.core.definition_json import definition_json
 from services.solver.core.vertex import Output
 from services.solver.service.engine import Built, Engine
-from shared.errors import BuildmeshError, InvalidInput, NotFound, RefLost, source_detail
+from shared.errors import BuildmeshError, Exhausted, InvalidInput, NotFound, RefLost, source_detail
 from shared.llb import Definition, decode_definition
 from shared.model import Digest, Ref, SourceInfo
 from shared.run import new_id
@@ -79,15 +79,23 @@ def _loaded_by(raw: bytes) -> dict[str, Any] | None:
         return None
 
 
+MOST = 20_000
+MOST_BYTES = 256 << 20
+
+
 class Handles:
-    """The handles of one build."""
+    """The handles of one build. They live as long as it does, so a frontend that never stops asking has to be stopped."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Handle] = {}
+        self._bytes = 0
 
     def add(self, handle: Handle) -> Handle:
-        """Make it findable."""
+        """Make it findable. Raises Exhausted."""
         if handle.id:
+            self._bytes += len(handle.raw)
+            if len(self._by_id) >= MOST or self._bytes > MOST_BYTES:
+                raise Exhausted(f"one build can have {MOST} results, of definitions of {MOST_BYTES} bytes together")
             self._by_id[handle.id] = handle
         return handle
 

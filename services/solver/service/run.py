@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from services.solver.adapters.build_memory import BusMemory, NoMemory
 from services.solver.adapters.cache_index import CachestoreIndex
+from services.solver.adapters.containers import ExecutorContainers
 from services.solver.adapters.executors import ExecutorFleet, ExecutorWork
 from services.solver.adapters.outlets import BusJournal, BusLeases, ExporterCalls, FrontendCalls
 from services.solver.config import SolverConfig
@@ -61,6 +62,7 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
                 frontends=FrontendCalls(mesh.calls),
                 caches=caches,
                 memory=NoMemory() if mesh.alone else BusMemory(mesh.bus, BlobClaims(mesh.blobs), new_id(), mesh.log),
+                containers=ExecutorContainers(mesh.calls, fleet),
             ),
             exports=exports,
             fleet=fleet,

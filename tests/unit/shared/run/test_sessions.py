@@ -53,8 +53,8 @@ async def test_an_entry_that_leads_nowhere(value: bytes) -> None:
 
 async def test_links() -> None:
     bus = MemoryBus()
-    async with session_links(bus, alone=True, holds=True) as links:
+    async with session_links(bus, alone=True) as links:
         assert isinstance(links, SessionRegistry)
-    async with session_links(bus, alone=False, holds=True) as links:
+    async with session_links(bus, alone=False) as links:
         assert isinstance(links, RelayLinks)
         assert isinstance(links.local, SessionRegistry)
