@@ -177,7 +177,8 @@ async def test_refused(world: World) -> None:
             await ask(client, "Solve", pb.SolveRequest(SourcePolicies=[source_policy_pb2.Policy()]), pb.SolveResponse)
         with pytest.raises(InvalidInput, match="range without start"):
             await ask(client, "Warn", pb.WarnRequest(ranges=[ops_pb2.Range()]), pb.WarnResponse)
-        with pytest.raises(Unsupported, match="NewContainer is not supported"):
-            await ask(client, "NewContainer", pb.NewContainerRequest(), pb.NewContainerResponse)
+        with pytest.raises(InvalidInput, match="failed to parse IP nowhere"):
+            wrong = pb.NewContainerRequest(extraHosts=[ops_pb2.HostIP(Host="x", IP="nowhere")])
+            await ask(client, "NewContainer", wrong, pb.NewContainerResponse)
         solver.returned.set_result(BridgeReturn())
         await solving

@@ -13,15 +13,26 @@ import pytest
 from services.frontend.service import FrontendService
 from shared.bus.calls import Calls
 from shared.bus.memory import MemoryBus
-from shared.errors import BuildFailed, BuildmeshError, InvalidInput, NotFound, Unsupported
-from shared.llb import decode_definition
-from shared.model import Platform
+from shared.errors import BuildFailed, BuildmeshError, InvalidInput, NotFound, source_detail
+from shared.llb import (
+    Constraints,
+    ExecOp,
+    MarshalDefaults,
+    SourceOp,
+    decode_definition,
+    decode_op,
+    encode_definition,
+    image_source,
+    marshal,
+)
+from shared.model import Platform, SourceInfo
 from shared.wire import subjects
 from shared.wire.messages import (
     BridgeReadFile,
     BridgeRef,
     BridgeResolveSource,
     BridgeResult,
+    BridgeRunImage,
     BridgeSolve,
     BridgeWarn,
     Done,
@@ -69,11 +80,11 @@ class PlayedBridge:
 
 
 @asynccontextmanager
-async def frontend(bridge: PlayedBridge) -> AsyncIterator[Calls]:
+async def frontend(bridge: PlayedBridge, allowed: tuple[str, ...] = ()) -> AsyncIterator[Calls]:
     with ThreadPoolExecutor(1) as pool:
         async with Calls(MemoryBus()) as calls, asyncio.TaskGroup() as group:
             up = [asyncio.Event(), asyncio.Event()]
-            service = FrontendService(calls, pool)
+            service = FrontendService(calls, pool, allowed_images=allowed)
             served = [
                 group.create_task(calls.serve("build.b.bridge", bridge.handlers(), ready=up[0].set)),
                 group.create_task(calls.serve(subjects.FRONTEND, {RunFrontend: service.run_frontend}, ready=up[1].set)),
@@ -96,8 +107,8 @@ async def run(bridge: PlayedBridge, asked: RunFrontend) -> BridgeResult:
         return result
 
 
-async def failed(bridge: PlayedBridge, asked: RunFrontend) -> BuildmeshError:
-    async with frontend(bridge) as calls, asyncio.timeout(10):
+async def failed(bridge: PlayedBridge, asked: RunFrontend, *, allowed: tuple[str, ...] = ()) -> BuildmeshError:
+    async with frontend(bridge, allowed) as calls, asyncio.timeout(10):
         with pytest.raises(BuildmeshError) as caught:
             await calls.call(subjects.FRONTEND, asked)
         return caught.value
@@ -182,13 +193,117 @@ async def test_the_official_syntax_image_is_served_by_the_builtin() -> None:
     assert (await run(bridge, request({"source": "docker/dockerfile:1.7"}, frontend="gateway.v0"))).ref is not None
 
 
-async def test_other_syntax_images_are_refused_by_name() -> None:
-    bridge = PlayedBridge({"Dockerfile": b"# syntax=example.com/mine\nFROM alpine\n"})
+class OtherBridge(PlayedBridge):
+    """Also runs other frontends: `outcome` is what they give."""
+
+    outcome: BridgeResult | BuildmeshError = BridgeResult(metadata={"from": b"another"})
+
+    def handlers(self) -> Any:
+        return {**super().handlers(), BridgeRunImage: self.run_image}
+
+    def solve(self, request: BridgeSolve, served: object) -> BridgeResult:
+        if not request.frontend:
+            return super().solve(request, served)
+        self.solved.append(request)
+        return self._outcome()
+
+    def run_image(self, request: BridgeRunImage, served: object) -> BridgeResult:
+        self.ran = request
+        return self._outcome()
+
+    def _outcome(self) -> BridgeResult:
+        if isinstance(self.outcome, BuildmeshError):
+            raise self.outcome
+        return self.outcome
+
+
+async def test_another_syntax_image_gets_everything_handed_on() -> None:
+    bridge = OtherBridge({"Dockerfile": b"# syntax=example.com/mine some words\nanything\n"})
+
+    more = encode_definition(
+        marshal(image_source("x", Constraints()), MarshalDefaults(platform=Platform(os="linux", architecture="amd64")))
+    )
+
+    result = await run(bridge, replace(request({"target": "t"}), inputs={"more": more}))
+
+    assert result.metadata == {"from": b"another"}
+    asked = bridge.solved[-1]
+    assert asked.frontend == "gateway.v0"
+    assert asked.frontend_opts == {"target": "t", "cmdline": "example.com/mine some words", "source": "example.com/mine"}
+    assert asked.frontend_inputs == {"more": more}
+
+
+async def test_an_error_of_another_frontend_shows_the_syntax_line() -> None:
+    bridge = OtherBridge({"Dockerfile": b"# syntax=example.com/mine\n"})
+    bridge.outcome = NotFound("example.com/mine: not found")
 
     error = await failed(bridge, request())
 
-    assert isinstance(error, Unsupported)
-    assert "example.com/mine" in error.message
+    detail = error.detail("errdefs.Source+json")
+    assert isinstance(error, NotFound)
+    assert detail is not None and detail.json()["ranges"][0]["start"]["line"] == 1
+
+
+async def test_an_error_that_has_a_place_keeps_just_that() -> None:
+    bridge = OtherBridge({"Dockerfile": b"# syntax=example.com/mine\n"})
+    place = source_detail(SourceInfo(filename="theirs", data=b"x"), ())
+    bridge.outcome = BuildFailed("bad", details=[place])
+
+    error = await failed(bridge, request())
+
+    assert [d for d in error.details if d.type_url.endswith("Source+json")] == [place]
+
+
+async def test_an_error_of_the_argument_syntax_names_it() -> None:
+    bridge = OtherBridge({"Dockerfile": b"FROM x\n"})
+    bridge.outcome = BuildFailed("bad")
+
+    error = await failed(bridge, request({"build-arg:BUILDKIT_SYNTAX": "example.com/mine"}))
+
+    assert error.message == "failed with build-arg:BUILDKIT_SYNTAX = example.com/mine: bad"
+
+
+async def test_gateway_orders_the_process_of_the_image() -> None:
+    bridge = OtherBridge({})
+    source = {"source": "example.com/mine", "k": "v=w\nx"}
+
+    await run(bridge, request(source, frontend="gateway.v0"))
+
+    op = decode_op(bridge.ran.op).kind
+    assert isinstance(op, ExecOp)
+    assert op.meta.args == ("/run",)
+    assert {"PATH=/bin", "BUILDKIT_FRONTEND_OPT_1=k=v=w\nx", "BUILDKIT_EXPORTEDPRODUCT=buildkit"} <= set(op.meta.env)
+    (image,) = [decode_op(data).kind for data in decode_definition(bridge.solved[0].definition).data.values() if decode_op(data).kind]
+    assert isinstance(image, SourceOp)
+    assert image.identifier == f"docker-image://example.com/mine:latest@{DIGEST}"
+    assert bridge.ran.ref == "ref1"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"frontend.caps": "moby.buildkit.frontend.contexts+forward"}, "unsupported frontend capability moby.buildkit.frontend.contexts"),
+        ({"gateway-devel": "1"}, "development gateway is no longer supported"),
+        (
+            {"source": "Not An Image"},
+            "invalid context name Not An Image: invalid reference format: repository name (library/Not An Image) must be lowercase",
+        ),
+    ],
+)
+async def test_what_an_image_can_not_do_is_refused(change: dict[str, str], says: str) -> None:
+    error = await failed(OtherBridge({}), request({"source": "example.com/mine", **change}, frontend="gateway.v0"))
+
+    assert error.message == says
+
+
+async def test_gateway_needs_a_source() -> None:
+    assert (await failed(OtherBridge({}), request(frontend="gateway.v0"))).message == "no source specified for gateway"
+
+
+async def test_only_allowed_images_run() -> None:
+    error = await failed(OtherBridge({}), request({"source": "example.com/mine"}, frontend="gateway.v0"), allowed=("example.com/yours",))
+
+    assert error.message == "'example.com/mine' is not an allowed gateway source"
 
 
 async def test_unknown_frontends_are_refused() -> None:
