@@ -66,7 +66,7 @@ class RunningBuild:
         self.job = Job(id=request.ref, session=request.session, entitlements=entitlements, identity=request.identity, trace=trace)
         self._world = world
         self.caching = Caching(world.caches, stream, request.session, scope_for([self.job]))
-        self.containers = Containers(world.containers, self.handles.get, self.scope, world.fleet.default_platform)
+        self.containers = Containers(world.containers, self.handle, self.scope, world.fleet.default_platform)
         self._returned: asyncio.Future[BridgeResult] = asyncio.get_running_loop().create_future()
         self._resolved: dict[tuple[object, ...], asyncio.Future[SourceMeta]] = {}
         self.ownership = asyncio.timeout(None)  # ends when another solver has taken the build over
@@ -200,7 +200,7 @@ class RunningBuild:
 
     async def run_image(self, request: BridgeRunImage) -> BridgeResult:
         """What a frontend returns that runs as a container in the tree of a result."""
-        handle = self.handles.get(request.ref)
+        handle = await self.handle(request.ref)
 
         async def run(ref: Ref | None) -> BridgeResult:
             if ref is None:

@@ -26,7 +26,9 @@ class _Open:
 class Containers:
     """`find` gives the handle of a result id. Raises NotFound."""
 
-    def __init__(self, hosts: ContainerHosts, find: Callable[[str], Handle], scope: Scope, platform: Callable[[], Platform]) -> None:
+    def __init__(
+        self, hosts: ContainerHosts, find: Callable[[str], Awaitable[Handle]], scope: Scope, platform: Callable[[], Platform]
+    ) -> None:
         self._hosts, self._find, self._scope, self._platform = hosts, find, scope, platform
         self._open: dict[str, _Open | None] = {}  # None: on its way
 
@@ -38,16 +40,16 @@ class Containers:
             raise Exhausted(f"more than {MOST} containers in one build")
         self._open[request.id] = None
         try:
-            self._open[request.id] = await self._place(request, self._handles(request))
+            self._open[request.id] = await self._place(request, await self._handles(request))
         except BaseException:
             del self._open[request.id]
             raise
 
-    def _handles(self, request: BridgeNewContainer) -> tuple[Handle, ...]:
+    async def _handles(self, request: BridgeNewContainer) -> tuple[Handle, ...]:
         found = []
         for ref in request.refs:
             try:
-                found.append(self._find(ref))
+                found.append(await self._find(ref))
             except NotFound:
                 raise NotFound(f"failed to find ref {ref[:100]} for a mount: return reference {ref[:100]} not found") from None
         return tuple(found)
