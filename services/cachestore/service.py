@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from services.cachestore.adapters.blob_garbage import BlobGarbage
+from services.cachestore.adapters.claims import Claims
 from services.cachestore.adapters.executors import TTL, BusHolders
 from services.cachestore.adapters.housekeeping import Housekeeping
 from services.cachestore.adapters.keys_memory import MemoryKeyStore
@@ -15,6 +16,7 @@ from services.cachestore.adapters.questions import Questions
 from services.cachestore.config import CachestoreConfig
 from services.cachestore.core.blob_sweep import BlobSweep
 from services.cachestore.core.key_graph import KeyGraph
+from services.cachestore.core.run_claims import RunClaims
 from services.cachestore.ports import KeyStore
 from shared.bus.calls import Handlers
 from shared.bus.ports import KeyValue
@@ -31,10 +33,12 @@ from shared.wire.messages import (
     CacheQuery,
     CacheRecordsOf,
     CacheSave,
+    ClaimRun,
     DiskUsage,
     LeaseReleased,
     LeaseRenew,
     Prune,
+    ReleaseRuns,
 )
 
 GC_DELAY = 1.0  # seconds after a start or a build
@@ -77,6 +81,8 @@ class Cachestore:
             builds_running=self._builds_running,
         )
         self._questions = Questions(self._graph, usable=self._usable, changed=self._dirty.set, counter=counter)
+        self._runs = RunClaims()
+        self._claims = Claims(self._graph, self._questions, self._runs, usable=self._usable)
         self._house = Housekeeping(
             self._graph,
             holders,
@@ -103,6 +109,8 @@ class Cachestore:
             CacheSave: self._questions.save,
             CacheLink: self._questions.link,
             CacheDrop: self._questions.drop,
+            ClaimRun: self._claims.claim,
+            ReleaseRuns: self._claims.release,
             DiskUsage: self._house.usage,
             Prune: self._house.prune,
         }

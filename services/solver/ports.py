@@ -1,12 +1,13 @@
 """What the solver asks of the world, in its own words. Answers are values of shared.model and shared.wire; errors are shared.errors."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from services.solver.core.cache_key import CacheKey
 from services.solver.core.graph import LlbOp
 from services.solver.core.questions import Question, Reply
-from services.solver.core.vertex import ContentSelector, Digest
+from services.solver.core.vertex import ContentSelector, Digest, Vertex
 from shared.model import CacheEntry, Layer, LogChunk, Platform, Ref, Status
 from shared.wire.messages import (
     BridgeResult,
@@ -21,6 +22,7 @@ from shared.wire.messages import (
     ReadContainerDir,
     ReadContainerFile,
     ResolveSource,
+    RunClaimed,
     RunFrontend,
     RunImage,
     RunProcess,
@@ -45,6 +47,40 @@ class CacheIndex(Protocol):
 
     async def drop(self, ref_ids: Sequence[str]) -> None:
         """These refs are gone: forget every record of them. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimWish:
+    """Who wants to run a vertex; see shared.wire ClaimRun."""
+
+    solver: str
+    run: str
+    gone: str = ""
+    fresh: bool = False
+    single: bool = True
+
+
+class Claims(Protocol):
+    """Who runs what in the fleet. It never fails."""
+
+    async def claim(self, keys: Sequence[CacheKey], claim: ClaimWish) -> RunClaimed | None:
+        """A stored result, or whose run it is; None when nobody can say."""
+        ...
+
+    async def release(self, runs: Sequence[str]) -> None:
+        """These have ended. Idempotent."""
+        ...
+
+
+Outputs = tuple[Ref | None, ...]
+
+
+class Sharing(Protocol):
+    """Equal runs of the whole fleet as one."""
+
+    async def run(self, vertex: Vertex, keys: Sequence[CacheKey], work: "Callable[[Heard], Awaitable[Outputs]]", heard: Heard) -> Outputs:
+        """What `work` gives here, or the equal run elsewhere, whose progress is told as this vertex's. Raises as `work` does."""
         ...
 
 

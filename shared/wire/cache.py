@@ -99,6 +99,40 @@ class CacheSaved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRun:
+    """«I am about to run the vertex with these keys»: one in the fleet shall. Answer: RunClaimed.
+
+    `keys` index `nodes`: alternatives for a vertex without inputs, else one. `run` is the id of this run, `solver` who would do it.
+    `gone`: a run that did not answer; its claim ends. `fresh`: stored results may not be used; nor when not `single` (several outputs).
+    """
+
+    nodes: tuple[KeyNode, ...]
+    keys: tuple[int, ...]
+    solver: str
+    run: str
+    gone: str = ""
+    fresh: bool = False
+    single: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunClaimed:
+    """A stored result (`found`), or who runs it: the asker itself when `run` is what it proposed."""
+
+    solver: str = ""
+    run: str = ""
+    found: bool = False
+    ref: Ref | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseRuns:
+    """These runs have ended; their results, if any, were saved before. Answer: Done."""
+
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheLink:
     """Make the (slow) key `to` lead to the same target as `key`, so that the next build hits by the fast one. Answer: CacheSaved."""
 

@@ -91,6 +91,13 @@ class OpDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JoinRun:
+    """Wait for a vertex that another solver runs (call `solver.<id>.call`). Answer: OpDone; progress from its start as TaskProgress."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskProgress:
     """Batched progress of a running call (the `progress` frames)."""
 

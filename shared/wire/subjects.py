@@ -44,6 +44,11 @@ def executor_call(executor_id: str) -> str:
     return f"executor.{require_safe_id(executor_id, 'executor id')}.call"
 
 
+def solver_call(solver_id: str) -> str:
+    """Calls to one solver (JoinRun)."""
+    return f"solver.{require_safe_id(solver_id, 'solver id')}.call"
+
+
 def build_events(ref: str) -> str:
     """Log with replay: BuildEvents of one build, ended by BuildEvents(last=True)."""
     return f"build.{require_safe_id(ref, 'build ref')}.events"

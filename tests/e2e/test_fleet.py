@@ -1,8 +1,10 @@
 """Six processes over NATS and MinIO: death of an executor, one trace of all, no trace of a secret."""
 
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ Make = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory, jaeger: Jaeger) -> Iterator[Stack]:
-    """Two executors, one of all others; spans go to Jaeger."""
+    """Two gateways, solvers and executors, one of all others; spans go to Jaeger."""
     folder = tmp_path_factory.mktemp("fleet")
     env = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{jaeger.otlp_grpc}",
@@ -32,7 +34,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, jaeger: Jaeger) -> Iterator[
     with (
         nats_server(folder / "nats") as nats,
         s3_server(folder / "s3") as s3,
-        stack(folder / "stack", nats=nats, s3=s3, counts={"executor": 2}, env=env) as mesh,
+        stack(folder / "stack", nats=nats, s3=s3, counts={"executor": 2, "solver": 2, "gateway": 2}, env=env) as mesh,
     ):
         yield mesh
 
@@ -81,6 +83,23 @@ def test_executor_dies_and_the_build_goes_on(fleet: Stack, client: Buildctl, con
 
     assert code == 0, log.read_text()[-4000:]
     assert (folder.parent / "out/after").read_text() == "before\n"
+
+
+def test_equal_steps_of_many_builds_run_once(fleet: Stack, context: Make, busybox: str, tmp_path: Path) -> None:
+    """Eight clients on two gateways, builds on two solvers: each step runs once, and every client sees its output."""
+    folder = context(
+        f"FROM {busybox}\nRUN sleep 1; echo ran-$(cat /proc/sys/kernel/random/uuid) {time.time_ns()}\n"
+        "RUN sleep 0.5; echo then-$(cat /proc/sys/kernel/random/uuid)\n"
+    )
+    addresses = [fleet.addr, f"unix://{fleet.folder}/gateway-1.sock"]
+    clients = [Buildctl(addr=addresses[i % 2], work=tmp_path / f"client-{i}") for i in range(8)]
+    with ThreadPoolExecutor(len(clients)) as pool:
+        said = [built.said for built in pool.map(lambda each: each.build(folder), clients)]
+
+    for word in ("ran", "then"):
+        assert len({mark for text in said for mark in re.findall(rf"\b{word}-[0-9a-f]{{8}}-[0-9a-f-]*", text)}) == 1
+        assert all(re.search(rf"\b{word}-[0-9a-f]{{8}}-", text) for text in said)
+    assert all("build done" in fleet.parts[name].said() for name in ("solver-0", "solver-1"))
 
 
 def test_one_trace_has_all_services(fleet: Stack, context: Make, busybox: str, jaeger: Jaeger, tmp_path: Path) -> None:

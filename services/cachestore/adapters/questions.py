@@ -39,9 +39,9 @@ class Questions:
 
     def query(self, question: CacheQuery, served: Served) -> CacheKeys:
         """CacheQuery → CacheKeys."""
-        ids = self._ids(question.nodes)
+        ids = self.ids(question.nodes)
         deps = [self._dep(dep, ids) for dep in question.deps]
-        _check_text(question.digest)
+        check_text(question.digest)
         found = self._graph.query(deps, question.input, question.digest, question.output)
         if len(deps) > 1 and found:
             self._changed()
@@ -60,8 +60,8 @@ class Questions:
 
     def save(self, order: CacheSave, served: Served) -> CacheSaved:
         """CacheSave → CacheSaved."""
-        ids = self._ids(order.nodes)
-        key = _at(ids, order.key)
+        ids = self.ids(order.nodes)
+        key = at(ids, order.key)
         record = self._graph.add_result(key, order.ref, order.created_at)
         self._link(order.nodes, ids)
         self._changed()
@@ -70,8 +70,8 @@ class Questions:
 
     def link(self, order: CacheLink, served: Served) -> CacheSaved:
         """CacheLink → CacheSaved."""
-        ids = self._ids(order.nodes)
-        _at(ids, order.key)
+        ids = self.ids(order.nodes)
+        at(ids, order.key)
         self._link(order.nodes, ids)
         self._changed()
         return CacheSaved(key_ids=tuple(ids), record="")
@@ -80,7 +80,7 @@ class Questions:
         """CacheChain → CacheChainFound."""
         if len(question.keys) > MAX_NODES:
             raise InvalidInput(f"a question about {len(question.keys)} keys is too large")
-        _check_text(*question.keys)
+        check_text(*question.keys)
         found = chain_of(self._graph, question.keys)
         return CacheChainFound(nodes=tuple(self._chain_node(id, entry) for id, entry in found))
 
@@ -99,15 +99,15 @@ class Questions:
         return Done()
 
     def _key(self, nodes: Sequence[KeyNode], index: int) -> str:
-        return _at(self._ids(nodes), index)
+        return at(self.ids(nodes), index)
 
-    def _ids(self, nodes: Sequence[KeyNode]) -> list[str]:
+    def ids(self, nodes: Sequence[KeyNode]) -> list[str]:
         """The graph's id of each node; a node may only speak of nodes before it."""
         if len(nodes) > MAX_NODES:
             raise InvalidInput(f"a question with {len(nodes)} keys is too large")
         ids: list[str] = []
         for node in nodes:
-            _check_text(node.id, node.digest)
+            check_text(node.id, node.digest)
             if node.id:
                 ids.append(node.id)
             elif not node.deps:
@@ -120,8 +120,8 @@ class Questions:
         return [[self._dep(dep, ids) for dep in alternatives] for alternatives in node.deps]
 
     def _dep(self, dep: KeyDep, ids: Sequence[str]) -> Dep:
-        _check_text(dep.selector)
-        return Dep(_at(ids, dep.node), dep.selector)
+        check_text(dep.selector)
+        return Dep(at(ids, dep.node), dep.selector)
 
     def _link(self, nodes: Sequence[KeyNode], ids: Sequence[str]) -> None:
         for i, node in enumerate(nodes):
@@ -133,13 +133,15 @@ def _record(row: ResultRow) -> CacheRecord:
     return CacheRecord(id=row.id, ref=row.ref, created_at=row.created_at, priority=0)
 
 
-def _at(ids: Sequence[str], index: int) -> str:
+def at(ids: Sequence[str], index: int) -> str:
+    """The id at an index that came from the bus. Raises InvalidInput."""
     if not 0 <= index < len(ids):
         raise InvalidInput(f"key index {index} of {len(ids)}")
     return ids[index]
 
 
-def _check_text(*texts: str) -> None:
+def check_text(*texts: str) -> None:
+    """Raises InvalidInput for what is too long."""
     for text in texts:
         if len(text) > MAX_TEXT:
             raise InvalidInput(f"key text of {len(text)} characters is too long: {text[:40]!r}…")

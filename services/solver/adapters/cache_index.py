@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from services.solver.core.cache_key import CacheKey, root_key_id
 from services.solver.core.questions import FetchRecords, LinksFound, QueryLinks, Question, RecordsFound, Reply
 from services.solver.core.vertex import CacheRecord, Digest
+from services.solver.ports import ClaimWish
 from shared.bus.calls import Calls
 from shared.errors import BuildmeshError
 from shared.model import CacheEntry, Ref
@@ -24,8 +25,11 @@ from shared.wire.messages import (
     CacheSave,
     CacheSaved,
     ChainNode,
+    ClaimRun,
     KeyDep,
     KeyNode,
+    ReleaseRuns,
+    RunClaimed,
 )
 
 REMEMBERED = 10_000
@@ -97,19 +101,40 @@ class CachestoreIndex:
                 ids.append(key.id or new_id())
         return tuple(ids)
 
-    async def _save_one(self, vertex: Digest, key: CacheKey, ref: Ref | None) -> str:
-        nodes: list[KeyNode] = []
-        deps: list[tuple[KeyDep, ...]] = []
-        for links in key.inputs:
-            row = []
-            for link in links:
-                row.append(KeyDep(node=len(nodes), selector=link.selector))
-                nodes.append(KeyNode(digest=link.key.digest, output=link.key.output, id=link.key.id))
-            deps.append(tuple(row))
-        if key.inputs:
-            nodes.append(KeyNode(digest=root_key_id(key.digest, key.output), output=LINK_OUTPUT, deps=tuple(deps)))
+    async def claim(self, keys: Sequence[CacheKey], claim: ClaimWish) -> RunClaimed | None:
+        """None when the cachestore can't be asked."""
+        if len(keys) == 1:
+            nodes = _nodes_of(keys[0])
+            places: tuple[int, ...] = (len(nodes) - 1,)
         else:
-            nodes.append(KeyNode(digest=key.digest, output=key.output, id=key.id))
+            nodes = [_nodes_of(key)[-1] for key in keys]  # several keys: a vertex without inputs
+            places = tuple(range(len(nodes)))
+        order = ClaimRun(
+            nodes=tuple(nodes),
+            keys=places,
+            solver=claim.solver,
+            run=claim.run,
+            gone=claim.gone,
+            fresh=claim.fresh,
+            single=claim.single,
+        )
+        try:
+            answer = await self._calls.call(subjects.CACHE, order, within=WITHIN)
+        except BuildmeshError as error:
+            self._log.warning("the cachestore did not say whether somebody runs this already", error=str(error))
+            return None
+        assert isinstance(answer, RunClaimed)
+        return answer
+
+    async def release(self, runs: Sequence[str]) -> None:
+        """Best effort: a claim that stays is found to be gone."""
+        try:
+            await self._calls.call(subjects.CACHE, ReleaseRuns(runs=tuple(runs)), within=WITHIN)
+        except BuildmeshError as error:
+            self._log.warning("claims could not be released", error=str(error))
+
+    async def _save_one(self, vertex: Digest, key: CacheKey, ref: Ref | None) -> str:
+        nodes = _nodes_of(key)
         saved: CacheSaved = await self._calls.call(
             subjects.CACHE,
             CacheSave(nodes=tuple(nodes), key=len(nodes) - 1, ref=ref, created_at=self._now_ns(), vertex=ContentDigest(vertex)),
@@ -142,6 +167,23 @@ class CachestoreIndex:
             await self._calls.call(subjects.CACHE, CacheDrop(ref_ids=tuple(ref_ids)), within=WITHIN)
         except BuildmeshError as error:
             self._log.warning("lost results could not be dropped from the cache index", error=str(error))
+
+
+def _nodes_of(key: CacheKey) -> list[KeyNode]:
+    """The key, last, after the keys of its inputs."""
+    nodes: list[KeyNode] = []
+    deps: list[tuple[KeyDep, ...]] = []
+    for links in key.inputs:
+        row = []
+        for link in links:
+            row.append(KeyDep(node=len(nodes), selector=link.selector))
+            nodes.append(KeyNode(digest=link.key.digest, output=link.key.output, id=link.key.id))
+        deps.append(tuple(row))
+    if key.inputs:
+        nodes.append(KeyNode(digest=root_key_id(key.digest, key.output), output=LINK_OUTPUT, deps=tuple(deps)))
+    else:
+        nodes.append(KeyNode(digest=key.digest, output=key.output, id=key.id))
+    return nodes
 
 
 def imported_ref(entry: CacheEntry) -> Ref:

@@ -42,11 +42,12 @@ class LoadResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Run the op on these input values. Answer: tuple of output values."""
+    """Run the op on these input values. Answer: tuple of output values. `keys`: what the result will be stored under."""
 
     call: int
     vertex: Vertex
     inputs: tuple[Any, ...]
+    keys: tuple[CacheKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,4 +122,5 @@ def _again(mend: _Mend, edge: Edge, call: int) -> Effect:
         assert edge.cache_map is not None and dep.result is not None
         selectors = edge.cache_map.rule(dep.index).content or ()
         return HashContent(call=call, vertex=vertex, input=dep.index, selectors=selectors, value=dep.result.value)
-    return Run(call=call, vertex=vertex, inputs=tuple(dep.result.value for dep in edge.deps if dep.result is not None))
+    values = tuple(dep.result.value for dep in edge.deps if dep.result is not None)
+    return Run(call=call, vertex=vertex, inputs=values, keys=tuple(edge.commit_keys()))

@@ -345,7 +345,7 @@ class Scheduler:
 
     def ask_run(self, edge: Edge) -> Pipe:
         self.explain(edge, "run", must=edge.must_run, ignore_cache=edge.ignore_cache, keys=len(edge.keys))
-        return self._ask(edge, CallKind.RUN, lambda op, pipe: op.run(pipe, input_values(edge)))
+        return self._ask(edge, CallKind.RUN, lambda op, pipe: op.run(pipe, input_values(edge), tuple(edge.commit_keys())))
 
     def ask_turn(self, edge: Edge) -> Pipe:
         pipe = self._open(edge, CallKind.TURN)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from services.solver.core.cache_key import CacheKey
 from services.solver.core.effects import CancelCall, ComputeCacheMap, Effect, HashContent, LoadResult, Progress, Run
 from services.solver.core.pipe import CanceledPipe, Pipe
 from services.solver.core.result import Ledger, SharedResult
@@ -75,11 +76,11 @@ class SharedOp:
         """Answer `pipe` with the stored result."""
         self._fly(("load", output), pipe, lambda call: LoadResult(call=call, vertex=self.vertex, record=record))
 
-    def run(self, pipe: Pipe, inputs: tuple[Any, ...]) -> None:
-        """Answer `pipe` with the results of running the op."""
+    def run(self, pipe: Pipe, inputs: tuple[Any, ...], keys: tuple[CacheKey, ...]) -> None:
+        """Answer `pipe` with the results of running the op, which will be stored under `keys`."""
         if self._results is not None:
             return self._out.deliver_run(pipe, self._results)
-        self._fly(("run", 0), pipe, lambda call: Run(call=call, vertex=self.vertex, inputs=inputs))
+        self._fly(("run", 0), pipe, lambda call: Run(call=call, vertex=self.vertex, inputs=inputs, keys=keys))
 
     def _fly(self, key: FlightKey, pipe: Pipe, start: Callable[[int], Effect]) -> None:
         if (error := self._errors.get(key)) is not None:

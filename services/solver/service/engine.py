@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from services.solver.core.cache_key import CacheKey
 from services.solver.core.effects import (
     Announce,
     AskIndex,
@@ -27,7 +28,7 @@ from services.solver.core.graph import LlbOp
 from services.solver.core.pipe import CanceledPipe
 from services.solver.core.scheduler import Scheduler, Statistics
 from services.solver.core.vertex import CacheMap, ContentSelector, Digest, Output, Vertex
-from services.solver.ports import CacheIndex, Work
+from services.solver.ports import CacheIndex, Heard, Sharing, Work
 from services.solver.service.nested import NestedBuilds
 from services.solver.service.progress import Hub
 from shared.errors import BuildmeshError, Canceled, Code, Internal, InvalidInput, NotFound, RefLost, stack_detail, vertex_detail
@@ -69,6 +70,7 @@ class Engine:
         scheduler: Scheduler,
         index: CacheIndex,
         work: Work,
+        sharing: Sharing,
         nested: NestedBuilds,
         hub: Hub,
         log: Log,
@@ -78,6 +80,7 @@ class Engine:
         self._scheduler = scheduler
         self._index = index
         self._work = work
+        self._sharing = sharing
         self._nested = nested
         self._hub = hub
         self._log = log
@@ -165,7 +168,7 @@ class Engine:
             case LoadResult():
                 self._send(Answered(call=effect.call, value=effect.record.payload))
             case Run():
-                self._start(effect.call, self._run(effect.vertex, effect.inputs), effect.vertex, effect.inputs)
+                self._start(effect.call, self._run(effect.vertex, effect.inputs, effect.keys), effect.vertex, effect.inputs)
             case CancelCall():
                 if (task := self._running.get(effect.call)) is not None:
                     self._canceled.add(effect.call)
@@ -277,7 +280,7 @@ class Engine:
                 error.status_code = Code.UNKNOWN  # a missing file is an ordinary failure of the build
             raise error.prefixed("failed to compute cache key") from None
 
-    async def _run(self, vertex: Vertex, inputs: tuple[Ref | None, ...]) -> tuple[Ref | None, ...]:
+    async def _run(self, vertex: Vertex, inputs: tuple[Ref | None, ...], keys: tuple[CacheKey, ...]) -> tuple[Ref | None, ...]:
         op = _llb(vertex)
         match op.op.kind:
             case PassthroughOp(outputs=outputs):
@@ -287,7 +290,11 @@ class Engine:
         resolved = self._sources.get(vertex.digest)
         if resolved is not None and (resolved.ref is not None or resolved.scratch):
             return (resolved.ref,)
-        return await self._work.run(vertex.digest, vertex.name, op, inputs, resolved, self.scope_of(vertex.digest), self._hub.heard)
+
+        async def work(heard: Heard) -> tuple[Ref | None, ...]:
+            return await self._work.run(vertex.digest, vertex.name, op, inputs, resolved, self.scope_of(vertex.digest), heard)
+
+        return await self._sharing.run(vertex, keys, work, self._hub.heard)
 
     async def _run_nested(self, vertex: Vertex, op: BuildOp, inputs: tuple[Ref | None, ...]) -> Ref | None:
         """A build op: read a definition from an input and solve it."""
