@@ -1,7 +1,9 @@
 """Wires the cachestore: loads the graph, answers, writes behind, collects garbage."""
 
 import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from services.cachestore.adapters.blob_garbage import BlobGarbage
@@ -12,6 +14,8 @@ from services.cachestore.adapters.keys_memory import MemoryKeyStore
 from services.cachestore.adapters.keys_mirrored import MirroredKeyStore
 from services.cachestore.adapters.keys_nats_kv import KvKeyStore
 from services.cachestore.adapters.keys_sqlite import SqliteKeyStore
+from services.cachestore.adapters.leadership import TTL as LEAD_TTL
+from services.cachestore.adapters.leadership import Leadership
 from services.cachestore.adapters.questions import Questions
 from services.cachestore.config import CachestoreConfig
 from services.cachestore.core.blob_sweep import BlobSweep
@@ -117,7 +121,14 @@ class Cachestore:
 
     async def run(self) -> None:
         """Until drained; what was saved is durable then."""
-        self._graph.restore(await self._store.load())
+        try:
+            self._graph.restore(await self._store.load())
+            await self._serve()
+            await self._flush()
+        finally:
+            await self._store.close()
+
+    async def _serve(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             behind = [
                 tasks.create_task(self._holders.follow(), name="executors"),
@@ -132,8 +143,6 @@ class Cachestore:
             )
             for task in behind:
                 task.cancel()
-        await self._flush()
-        await self._store.close()
 
     async def _write_behind(self) -> None:
         while True:
@@ -203,7 +212,31 @@ class Cachestore:
 
 
 async def run(config: CachestoreConfig, mesh: Mesh) -> None:
-    """The service, until drained (shared.run)."""
+    """The service, until drained (shared.run). Of several processes one answers, the others stand by."""
+    if mesh.alone:
+        await _answer(config, mesh)
+        return
+    lead = Leadership(await mesh.bus.bucket(subjects.KV_LEADERS, ttl=LEAD_TTL), mesh.instance, mesh.log)
+    while not mesh.readiness.draining.is_set():
+        if await _first(lead.win(lambda: mesh.readiness.up("cachestore")), mesh.readiness.draining.wait()):
+            try:
+                await _first(_answer(config, mesh), lead.keep())
+            finally:
+                await lead.resign()
+
+
+async def _first(work: Coroutine[Any, Any, None], end: Coroutine[Any, Any, object]) -> bool:
+    """Runs `work` until it is done (then True) or `end` is."""
+    async with asyncio.TaskGroup() as tasks:
+        working, ending = tasks.create_task(work), tasks.create_task(end)
+        await asyncio.wait((working, ending), return_when=asyncio.FIRST_COMPLETED)
+        done = working.done()
+        working.cancel()
+        ending.cancel()
+    return done
+
+
+async def _answer(config: CachestoreConfig, mesh: Mesh) -> None:
     bucket = await mesh.bus.bucket(subjects.KV_EXECUTORS, ttl=TTL)
     holders = BusHolders(mesh.calls, bucket, mesh.clock, mesh.log, presume_alive=config.presume_alive)
     pins = await mesh.bus.bucket(subjects.KV_PINS)

@@ -21,6 +21,7 @@ KV_EXECUTORS = "executors"  # executor id → ExecutorInfo, with TTL
 KV_SESSIONS = "sessions"  # session id → SessionInfo, with TTL
 KV_BUILDS = "builds"  # build ref → ActiveBuild, with TTL
 KV_BRIDGES = "bridges"  # <build ref>.<name> → what another solver needs to go on with the build (owner, handles, the client's last word)
+KV_LEADERS = "leaders"  # service → id of the process that leads, with TTL
 KV_PINS = "pins"  # owner (a build ref) → digests, one a line: blobs that garbage collection must keep, kept
 KV_HISTORY = "history"  # build ref → marshaled BuildHistoryRecord, kept
 

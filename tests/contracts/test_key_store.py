@@ -147,18 +147,34 @@ async def test_a_bucket_that_was_emptied_is_noticed_once() -> None:
     assert [await store.intact(), await store.intact()] == [False, True]
 
 
-async def test_what_one_mirror_has_lost_the_other_gives_back(tmp_path: Path) -> None:
-    file, memory = SqliteKeyStore(tmp_path / "m.db"), MemoryKeyStore()
-    mirrored = MirroredKeyStore(file, memory)
+async def test_a_bucket_that_was_lost_is_filled_from_the_file(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    mirrored = MirroredKeyStore(SqliteKeyStore(tmp_path / "m.db"), KvKeyStore(bus, "keys"))
     await mirrored.load()
     await mirrored.write(ROWS, [])
     await mirrored.close()
 
-    emptied = MemoryKeyStore()
-    again = MirroredKeyStore(SqliteKeyStore(tmp_path / "m.db"), emptied)
+    again = MirroredKeyStore(SqliteKeyStore(tmp_path / "m.db"), KvKeyStore(bus, "another"))
     assert len(await again.load()) == len(ROWS)
-    assert len(await emptied.load()) == len(ROWS)
+    assert len(await KvKeyStore(bus, "another").load()) == len(ROWS)
     await again.close()
+
+
+async def test_what_another_process_has_removed_does_not_come_back(tmp_path: Path) -> None:
+    """The bucket is right while it is whole: the file of a process that led before is old."""
+    bus = MemoryBus()
+    mirrored = MirroredKeyStore(SqliteKeyStore(tmp_path / "m.db"), KvKeyStore(bus, "keys"))
+    await mirrored.load()
+    await mirrored.write(ROWS, [])
+    await mirrored.close()
+    other = KvKeyStore(bus, "keys")
+    await other.load()
+    await other.write([], ROWS[:1])
+
+    for _ in range(2):
+        again = MirroredKeyStore(SqliteKeyStore(tmp_path / "m.db"), KvKeyStore(bus, "keys"))
+        assert len(await again.load()) == len(ROWS) - 1
+        await again.close()
 
 
 def damage_file(path: Path) -> None:

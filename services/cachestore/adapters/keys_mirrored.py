@@ -1,28 +1,33 @@
 """Two stores that hold the same: a file of this process, and a bucket that a successor on another machine finds.
 
-The bus is a hint: its buckets may be lost. The file alone would be lost with the machine. What one lacks the other gives back.
+The bus is a hint: its buckets may be lost. The file alone would be lost with the machine. A bucket that was never emptied is right: another
+process may have led meanwhile, and removed what this file still has. An emptied one is filled from the file.
 """
 
 import asyncio
 from collections.abc import Sequence
 
+from services.cachestore.adapters.keys_nats_kv import KvKeyStore
 from services.cachestore.adapters.rows import row_key
 from services.cachestore.core.key_graph import Row
 from services.cachestore.ports import KeyStore
 
 
 class MirroredKeyStore:
-    """See services.cachestore.ports.KeyStore. A row that only one side removed comes back: then it is found to be lost when it is used."""
+    """See services.cachestore.ports.KeyStore. `one` is the file, `two` the bucket."""
 
-    def __init__(self, one: KeyStore, two: KeyStore) -> None:
+    def __init__(self, one: KeyStore, two: KvKeyStore) -> None:
         self._one, self._two = one, two
 
     async def load(self) -> list[Row]:
         one = {row_key(row): row for row in await self._one.load()}
         two = {row_key(row): row for row in await self._two.load()}
-        await self._one.write([row for key, row in two.items() if key not in one], [])
-        await self._two.write([row for key, row in one.items() if key not in two], [])
-        return list({**two, **one}.values())
+        only_one = [row for key, row in one.items() if key not in two]
+        await self._one.write([row for key, row in two.items() if key not in one], [] if self._two.was_empty else only_one)
+        if self._two.was_empty:
+            await self._two.write(only_one, [])
+            return list({**two, **one}.values())
+        return list(two.values())
 
     async def write(self, added: Sequence[Row], removed: Sequence[Row]) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -17,10 +17,11 @@ class KvKeyStore:
     def __init__(self, buckets: Buckets, name: str) -> None:
         self._buckets, self._name = buckets, name
         self._bucket: KeyValue | None = None
+        self.was_empty = False  # when it was loaded: new, or lost with the bus's folder
 
     async def load(self) -> list[Row]:
         self._bucket = await self._buckets.bucket(self._name)
-        await self._bucket.put(MARK, b"")
+        self.was_empty = await self._bucket.create(MARK, b"") is not None
         entries = await self._bucket.entries()
         return [row for row in (decode_row(entry.value) for entry in entries) if row is not None]
 
