@@ -23,7 +23,7 @@ from shared.errors import BuildFailed, Unavailable
 from shared.model import Digest, LogChunk, Ref, Status
 from shared.telemetry import Log, Metrics, names
 from shared.wire import subjects
-from shared.wire.messages import CacheQuery, CacheRecordsOf, CacheSave, ClaimRun, JoinRun, ReleaseRuns
+from shared.wire.messages import CacheQuery, CacheRecordsOf, CacheSave, ClaimRun, ReleaseRuns
 
 RESULT = Ref(id="result", home="e1")
 
@@ -86,16 +86,12 @@ class World:
     index: CachestoreIndex
     claims: RunClaims
     tasks: asyncio.TaskGroup
-    serving: dict[str, list[asyncio.Task[None]]] = field(default_factory=dict)
+    serving: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     async def solver(self, name: str) -> FleetRuns:
         runs = FleetRuns(home=name, calls=self.calls, claims=self.index, tasks=self.tasks, log=Log())
         up = asyncio.Event()
-        handlers = {JoinRun: runs.join}
-        self.serving[name] = [
-            self.tasks.create_task(self.calls.serve(subjects.solver_call(name), handlers, ready=up.set, lasting=True)),
-            self.tasks.create_task(runs.release()),
-        ]
+        self.serving[name] = self.tasks.create_task(runs.serve(up.set))
         await up.wait()
         return runs
 
@@ -118,7 +114,7 @@ async def world() -> AsyncIterator[World]:
         await up.wait()
         made = World(calls=calls, index=CachestoreIndex(calls, Log(), lambda: 1), claims=runs, tasks=tasks)
         yield made
-        for task in (store, *(task for serving in made.serving.values() for task in serving)):
+        for task in (store, *made.serving.values()):
             task.cancel()
 
 
@@ -222,8 +218,7 @@ async def test_a_dead_solver_is_taken_over() -> None:
         lost, work = Work(), Work()
         first = mesh.tasks.create_task(swallow(one.run(vertex(), keys(), lost, Ears())))
         await lost.begun.wait()
-        for task in mesh.serving["s1"]:
-            task.cancel()
+        mesh.serving["s1"].cancel()
         second = mesh.tasks.create_task(two.run(vertex(), keys(), work, Ears()))
         await work.begun.wait()
         third = mesh.tasks.create_task(three.run(vertex(), keys(), Work(), Ears()))

@@ -14,7 +14,7 @@ from services.solver.core.cache_key import CacheKey
 from services.solver.core.graph import LlbOp
 from services.solver.core.vertex import Vertex
 from services.solver.ports import Claims, ClaimWish, Heard, Outputs
-from shared.bus.calls import Calls, Served
+from shared.bus.calls import Calls, Handlers, Served
 from shared.errors import CallLost, Canceled, NotFound, RefLost, SessionGone, Unavailable
 from shared.llb import ExecOp, FileOp
 from shared.model import Digest, LogChunk, Status
@@ -122,8 +122,8 @@ class FleetRuns:
         assert isinstance(answer, OpDone)
         return answer.outputs
 
-    async def join(self, request: JoinRun, served: Served) -> OpDone:
-        """Handler of JoinRun. Raises NotFound for a run that has ended without result, and what the run raises."""
+    async def _join_ours(self, request: JoinRun, served: Served) -> OpDone:
+        """Raises NotFound for a run that has ended without result, and what the run raises."""
         run = self._runs.get(request.run)
         if run is None:
             raise NotFound("no such run")
@@ -143,8 +143,14 @@ class FleetRuns:
             return run.outputs
         return await self._flight.do(id, lambda: self._perform(id, run, keep=True))
 
-    async def release(self) -> None:
-        """Give ended claims back, until cancelled. Results were saved long before."""
+    async def serve(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Answer those who join, and give ended claims back, until cancelled. `ready` is called when somebody may join."""
+        handlers: Handlers = {JoinRun: self._join_ours}
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._calls.serve(subjects.solver_call(self._home), handlers, ready=ready, lasting=True), name="joins")
+            tasks.create_task(self._release(), name="claims")
+
+    async def _release(self) -> None:
         while True:
             await asyncio.sleep(1.0)
             now = asyncio.get_running_loop().time()

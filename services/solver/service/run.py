@@ -13,7 +13,6 @@ from services.solver.config import SolverConfig
 from services.solver.core.graph import LoadRules
 from services.solver.core.scheduler import Scheduler
 from services.solver.core.trace import Trace
-from services.solver.ports import Sharing
 from services.solver.service.build import World
 from services.solver.service.builds import Builds, renew_leases
 from services.solver.service.caching import CacheRoads
@@ -24,7 +23,7 @@ from shared.run import Mesh, new_id
 from shared.run.backends import BlobClaims
 from shared.telemetry import names
 from shared.wire import subjects
-from shared.wire.messages import JoinRun, SolveBuild
+from shared.wire.messages import SolveBuild
 
 RENEW = 10.0  # seconds between lease renewals (docs/bus.md)
 
@@ -43,14 +42,13 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
     async with asyncio.TaskGroup() as tasks:
         index = CachestoreIndex(mesh.calls, mesh.log, mesh.clock.now_ns)
         runs = FleetRuns(home=mesh.instance, calls=mesh.calls, claims=index, tasks=tasks, log=mesh.log)
-        sharing: Sharing = Unshared() if mesh.alone else runs
         exports = ExporterCalls(mesh.calls)
         caches = CacheRoads(index=index, work=work, exports=exports, log=mesh.log)
         engine = Engine(
             scheduler=Scheduler(trace=Trace(config.trace)),
             index=index,
             work=work,
-            sharing=sharing,
+            sharing=Unshared() if mesh.alone else runs,
             nested=NestedBuilds(work, rules),
             hub=hub,
             log=mesh.log,
@@ -80,8 +78,7 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
             tracer=mesh.tracer,
         )
         helpers = [
-            tasks.create_task(runs.release(), name="claims"),
-            tasks.create_task(mesh.calls.serve(subjects.solver_call(mesh.instance), {JoinRun: runs.join}, lasting=True), name="joins"),
+            tasks.create_task(runs.serve(), name="joins"),
             tasks.create_task(fleet.watch(), name="executors"),
             tasks.create_task(renew_leases(builds, leases, RENEW), name="leases"),
         ]
