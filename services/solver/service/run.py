@@ -57,16 +57,7 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
         )
         builds = Builds(
             config=config,
-            world=World(
-                engine=engine,
-                work=work,
-                files=work,
-                fleet=fleet,
-                frontends=FrontendCalls(mesh.calls),
-                caches=caches,
-                memory=NoMemory() if mesh.alone else BusMemory(mesh.bus, BlobClaims(mesh.blobs), new_id(), mesh.log),
-                containers=ExecutorContainers(mesh.calls, fleet),
-            ),
+            world=_world(mesh, engine, work, fleet, caches),
             exports=exports,
             fleet=fleet,
             journal=BusJournal(mesh.bus, mesh.log),
@@ -87,3 +78,16 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
         await mesh.calls.work(subjects.BUILDS, {SolveBuild: builds.solve}, slots=asyncio.Semaphore(config.builds))
         for helper in helpers:
             helper.cancel()
+
+
+def _world(mesh: Mesh, engine: Engine, work: ExecutorWork, fleet: ExecutorFleet, caches: CacheRoads) -> World:
+    return World(
+        engine=engine,
+        work=work,
+        files=work,
+        fleet=fleet,
+        frontends=FrontendCalls(mesh.calls),
+        caches=caches,
+        memory=NoMemory() if mesh.alone else BusMemory(mesh.bus, BlobClaims(mesh.blobs), new_id(), mesh.log),
+        containers=ExecutorContainers(mesh.calls, fleet),
+    )
