@@ -19,7 +19,7 @@ _TIMEOUT: Final = 120
 
 @contextmanager
 def fresh_disk(folder: Path) -> Iterator[Path]:
-    """`folder`, made, with an empty ext4 mounted on it; a plain folder where that is not possible. Gone afterwards."""
+    """`folder`, made, with an empty ext4 mounted on it; a plain folder on a tmpfs, or where it can't be mounted. Gone afterwards."""
     folder.mkdir(parents=True)
     image = folder.with_name(folder.name + ".ext4")
     mounted = _mount(image, folder)
@@ -34,10 +34,17 @@ def fresh_disk(folder: Path) -> Iterator[Path]:
 
 def _mount(image: Path, folder: Path) -> bool:
     """Whether it could be done: it takes root, mkfs.ext4 and a loop device."""
-    if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
+    if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None or _in_memory(folder):
         return False
     with image.open("wb") as file:
         file.truncate(SIZE)
     make = ["mkfs.ext4", "-q", "-F", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1", str(image)]
     mount = ["mount", "-t", "ext4", "-o", "loop,noatime", str(image), str(folder)]
     return all(subprocess.run(argv, capture_output=True, timeout=_TIMEOUT, check=False).returncode == 0 for argv in (make, mount))
+
+
+def _in_memory(folder: Path) -> bool:
+    told = subprocess.run(
+        ["stat", "--file-system", "--format=%T", str(folder)], capture_output=True, text=True, timeout=_TIMEOUT, check=False
+    )
+    return told.stdout.strip() == "tmpfs"
