@@ -26,6 +26,9 @@ TIERS = (("gateway",), ("solver",), ("frontend", "exporter"), ("executor",), ("c
 """Who stops first: each tier is served by the ones after it."""
 LOADED = ("gateway", "executor", "solver", "frontend", "cachestore", "exporter")
 """Who is loaded first: a client's first questions go to the gateway, which asks for executors."""
+ANSWERING = ("gateway", "executor")
+ANSWERS = ("gateway", "executor-presence")
+"""What of the process's readiness means that those first questions are answered. All else is loaded after that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,8 @@ def all_in_one(config: AllConfig, environment: Mapping[str, str], *, on_ready: C
 
     def runner(name: str, settings: object) -> Runner:
         async def run(mesh: Mesh) -> None:
+            if name not in ANSWERING:
+                await mesh.readiness.wait_for(ANSWERS)
             module = await asyncio.get_running_loop().run_in_executor(loader, import_module, f"services.{name}.service")
             await module.run(settings, mesh)
 

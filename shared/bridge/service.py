@@ -5,7 +5,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from shared.bridge import codec
-from shared.bridge.caps import FRONTEND_CAPS, LLB_CAPS
 from shared.bridge.processes import Processes
 from shared.errors import BuildFailed, InvalidInput, Unsupported
 from shared.model import Platform
@@ -91,6 +90,8 @@ class Bridge:
 
     async def ping(self, request: pb.PingRequest, call: Call) -> pb.PongResponse:
         """Blocks until the build is there: clients send it together with Solve."""
+        from shared.bridge.caps import FRONTEND_CAPS, LLB_CAPS  # with all of shared.llb: not before a build asks
+
         workers = await self._driven.workers(call)
         return pb.PongResponse(
             FrontendAPICaps=codec.caps_message(FRONTEND_CAPS),

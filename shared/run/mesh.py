@@ -1,6 +1,7 @@
 """What a service is given: everything shared, already built. Its `run(config, mesh)` builds only its own adapters."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,12 @@ class Readiness:
     @property
     def ready(self) -> bool:
         return bool(self._parts) and all(self._parts.values()) and not self.draining.is_set()
+
+    async def wait_for(self, parts: Sequence[str]) -> None:
+        """Until these are up."""
+        while not all(self._parts.get(part, False) for part in parts):
+            await self.changed.wait()
+            self.changed.clear()
 
     def missing(self) -> list[str]:
         """The parts that are not up, sorted."""

@@ -1,7 +1,6 @@
 """TOML files → frozen dataclasses. A key that no field has is an error, with the nearest name as a hint."""
 
 import dataclasses
-import difflib
 import enum
 import tomllib
 import types
@@ -66,6 +65,8 @@ def bare(key: str) -> str:
 
 def unknown_key(path: str, key: str, known: typing.Iterable[str]) -> InvalidInput:
     """The error for a key that nobody knows, with a hint."""
+    import difflib  # only here: most configurations have no such key
+
     known = sorted(known)
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}?" if near else "known here: " + ", ".join(known)

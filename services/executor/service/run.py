@@ -44,6 +44,7 @@ async def run(config: ExecutorConfig, mesh: Mesh) -> None:
     try:
         async with asyncio.TaskGroup() as tasks:
             announcing = tasks.create_task(presence.run(lambda: mesh.readiness.up("executor-presence")), name="presence")
+            await mesh.readiness.wait_for(("executor-presence",))
             serving = await threads.do(import_module, "services.executor.service.serving")
             await serving.serve(config, mesh, parts, tasks)
             announcing.cancel()
