@@ -1,5 +1,9 @@
 """Wires the exporter: calls on `call.exporter`."""
 
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from services.exporter.adapters.blob_source import StoreBlobs
 from services.exporter.adapters.cache_export import CacheExport
 from services.exporter.adapters.cache_import import import_cache
@@ -18,6 +22,7 @@ from shared.registry.client import Asker, HttpPool
 from shared.registry.pull import Puller
 from shared.run.mesh import Mesh
 from shared.session.credentials import SessionCredentials
+from shared.telemetry import names
 from shared.wire import subjects
 from shared.wire.messages import (
     CacheImported,
@@ -41,6 +46,7 @@ class Exporter:
         self._config = config
         self._mesh = mesh
         self._pool = pool
+        self._seconds = mesh.metrics.histogram(names.EXPORT_SECONDS)
 
     @property
     def _calls(self) -> Calls:
@@ -54,7 +60,7 @@ class Exporter:
     async def export(self, request: RunExport, served: Served) -> ExportDone:
         """One output."""
         options = parse_options(request.exporter.type, request.exporter.attrs)
-        async with relayed(served) as relay:
+        async with self._measured(options.kind.value), relayed(served) as relay:
             if options.kind in (Kind.LOCAL, Kind.TAR):
                 return await export_trees(self._calls, request, options, relay)
             image = ImageExport(
@@ -64,6 +70,12 @@ class Exporter:
                 progress=CallProgress(served, request.vertex),
             )
             return await image.run(request, options)
+
+    @asynccontextmanager
+    async def _measured(self, kind: str) -> AsyncIterator[None]:
+        began = time.monotonic()
+        yield
+        self._seconds.observe(time.monotonic() - began, kind)
 
     async def finalize(self, request: FinalizeExport, served: Served) -> Done:
         """Push."""

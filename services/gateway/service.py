@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from services.gateway.adapters.bridge import ClientBuilds
+from services.gateway.adapters.build_metrics import BuildMetrics
 from services.gateway.adapters.builds import Builds
 from services.gateway.adapters.content import Content
 from services.gateway.adapters.control import SERVICE as CONTROL
@@ -29,7 +30,7 @@ from shared.run.landings import Landings
 from shared.run.mesh import Mesh
 from shared.run.sessions import held_here
 from shared.session.relay import relay_routes
-from shared.telemetry import SpanKind
+from shared.telemetry import SpanKind, names
 from shared.wire.codec import Codec
 
 __all__ = ["run"]
@@ -62,7 +63,9 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
             current_trace=mesh.tracer.current,
             clock=mesh.clock,
             log=mesh.log,
+            metrics=BuildMetrics(mesh.metrics),
         )
+        mesh.metrics.gauge(names.SESSIONS).watch(lambda: registry.statistics()["sessions"])
         sessions = Sessions(
             gateway=mesh.instance,
             relay=relay_told(config.relay_address, socket.gethostname()),

@@ -16,6 +16,7 @@ from shared.errors import BuildmeshError, InvalidInput, Unavailable
 from shared.model import sha256_digest
 from shared.run import settings
 from shared.run.backends import MeshConfig, Parts, mesh_for, open_parts
+from shared.run.bus_lag import watch_bus_lag
 from shared.run.environment import overlaid
 from shared.run.http import Route, http_server, standard_routes
 from shared.run.mesh import Mesh
@@ -67,6 +68,7 @@ async def _run_all(program: Program, parts: Parts, meshes: Mapping[str, Mesh]) -
         if not parts.alone:
             parts.readiness.expect(BLOBS)
             watchers.append(tasks.create_task(_reach_blobs(parts), name="blob store"))
+            watchers.append(tasks.create_task(watch_bus_lag(parts.bus, parts.metrics.gauge(names.BUS_LAG)), name="bus lag"))
         if program.on_ready is not None:
             watchers.append(tasks.create_task(_tell_ready(parts, program.on_ready), name="ready"))
         with _signals(stopping, running):

@@ -22,10 +22,12 @@ CALLS_ASKED = Metric("buildmesh_calls_asked", "Calls this process waits for now.
 CALLS_SERVED = Metric("buildmesh_calls_served", "Calls this process works on now.")
 QUEUE_DEPTH = Metric("buildmesh_queue_depth", "Work of this process that waits in a queue: nobody has taken it.", ("queue",))
 QUEUE_OLDEST = Metric("buildmesh_queue_oldest_seconds", "How long the oldest of it has waited.", ("queue",))
+BUS_LAG = Metric("buildmesh_bus_lag_seconds", "How long a message to oneself took over the bus, at the last look.")
 LOOP_LAG = Metric("buildmesh_loop_lag_seconds", "Worst delay of the event loop since the last look.")
 
 OPS = Metric("buildmesh_ops_total", "Ops run by executors.", ("kind", "status"))
 OP_SECONDS = Metric("buildmesh_op_duration_seconds", "How long ops took.", ("kind",))
+SLOTS = Metric("buildmesh_executor_slots", "Ops that may run at once.")
 SLOTS_BUSY = Metric("buildmesh_executor_slots_busy", "Slots in use.")
 
 CACHE_QUESTIONS = Metric("buildmesh_cache_questions_total", "Questions to the cache index.", ("kind", "outcome"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from services.executor.adapters.materialise import Materialise
+from services.executor.adapters.op_metrics import OpMetrics
 from services.executor.adapters.reporter import reporting
 from services.executor.core.entitlements import check_entitlements
 from services.executor.core.source_ids import Source, parse_source
@@ -39,7 +40,9 @@ class Tasks:
         runners: Mapping[type, OpRunner],
         drivers: Mapping[type, SourceDriver],
         slots: asyncio.Semaphore,
+        metrics: OpMetrics,
     ) -> None:
+        self._metrics = metrics
         self._home, self._materialise, self._store = home, materialise, store
         self._runners, self._drivers, self._slots = runners, drivers, slots
 
@@ -69,7 +72,8 @@ class Tasks:
         check_entitlements(op.kind, request.scope.entitlements)
         started = time.time_ns()
         async with reporting(served, request.vertex) as report:
-            outputs = await self._outputs(op, request, report)
+            with self._metrics.running(op.kind):
+                outputs = await self._outputs(op, request, report)
         return OpDone(outputs=outputs, executor=self._home, started=started, completed=time.time_ns())
 
     async def _outputs(self, op: Op, request: RunOp, report: Reporter) -> tuple[Ref | None, ...]:

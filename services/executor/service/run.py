@@ -14,6 +14,7 @@ from services.executor.config import ExecutorConfig
 from services.executor.service.parts import Parts
 from shared.blobs.threads import Pool
 from shared.run.mesh import Mesh
+from shared.telemetry import names
 from shared.wire.messages import ExecutorInfo
 
 # Alone there is nobody to leave work to, and steps that wait (for a network, for a sleep) are to wait together, as with buildkitd.
@@ -40,6 +41,7 @@ async def run(config: ExecutorConfig, mesh: Mesh) -> None:
         platforms=config.platforms or supported_platforms(),
         emulated=() if config.platforms else emulated_platforms(),
     )
+    mesh.metrics.gauge(names.SLOTS).set(width)
     presence = Presence(mesh.bus, _info(config, parts), lambda: width - _free(parts.slots), mesh.readiness.draining.is_set)
     try:
         async with asyncio.TaskGroup() as tasks:

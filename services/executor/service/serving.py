@@ -8,6 +8,7 @@ from services.executor.adapters.frontend_images import FrontendImages
 from services.executor.adapters.hashing import Hashing
 from services.executor.adapters.housekeeping import Housekeeping
 from services.executor.adapters.materialise import Materialise
+from services.executor.adapters.op_metrics import OpMetrics
 from services.executor.adapters.op_runners import make_runners
 from services.executor.adapters.pack import LayerPacker
 from services.executor.adapters.packing import Packing
@@ -77,6 +78,7 @@ async def _serve(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asynci
         runners=runners,
         drivers=await make_drivers(mesh, parts.home, parts.store, hashes, parts.threads, origins, parts.root),
         slots=parts.slots,
+        metrics=OpMetrics(mesh.metrics),
     )
     containers = Containers(home=parts.home, parts=exec_parts, materialise=materialise, tasks=tasks, log=mesh.log)
     landings = Landings(owner=parts.home, relay="", registry=held_here(mesh.sessions), bus=mesh.bus)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from services.gateway.adapters.build_metrics import BuildMetrics
 from services.gateway.adapters.history import History, finished_record
 from services.gateway.adapters.recording import Recording, Recordings
 from services.gateway.adapters.records import decode_record, encode_record
@@ -81,10 +82,11 @@ class Builds:
         current_trace: Callable[[], str],
         clock: Clock,
         log: Log,
+        metrics: BuildMetrics,
     ) -> None:
         self._gateway, self._bus, self._calls, self._codec = gateway, bus, calls, codec
         self._recordings, self._history, self._clock, self._log = recordings, history, clock, log
-        self._traces, self._current_trace = traces, current_trace
+        self._traces, self._current_trace, self._metrics = traces, current_trace, metrics
         self._running: dict[str, _Running] = {}
         self._untraced: dict[str, tuple[asyncio.Event, asyncio.Event]] = {}
         self._refused: set[str] = set()
@@ -187,6 +189,7 @@ class Builds:
         if error is not None:
             told, blob = await self._history.keep_error(error)
             record = replace(record, error=told, external_error=blob)
+        self._metrics.finished(record)
         await self._history.completed(record)
         self._spawn(self._attach_trace(record.ref, running.trace))
 
