@@ -9,6 +9,7 @@ from typing import Any
 
 from services.executor.adapters.agent_sockets import AgentSockets
 from services.executor.adapters.cache_dirs import CacheDirs
+from services.executor.adapters.closed_networks import close_networks
 from services.executor.adapters.container_files import ContainerFiles
 from services.executor.adapters.exec_bundle import Bundles
 from services.executor.adapters.exec_given import ExecParts
@@ -20,9 +21,10 @@ from services.executor.adapters.ops_stack import DiffRunner, MergeRunner
 from services.executor.adapters.runc import Runc
 from services.executor.adapters.runtime import find_runtime
 from services.executor.core.names_files import Dns
-from services.executor.core.settings import StepSettings
+from services.executor.core.settings import NetworkConfig, StepSettings
 from services.executor.ports import SnapshotStore
 from shared.blobs.threads import Pool
+from shared.errors import InvalidInput
 from shared.llb import DiffOp, ExecOp, FileOp, MergeOp
 from shared.model import Platform
 from shared.run.mesh import Mesh
@@ -43,6 +45,8 @@ async def make_runners(
 
     What an earlier process left there is ended and removed.
     """
+    if settings.network.closed:
+        await _close(settings.network)
     exec_parts = await threads.finish(_exec_parts, settings, mesh, root, store, threads, platforms)
     return {
         ExecOp: ExecRunner(exec_parts),
@@ -50,6 +54,12 @@ async def make_runners(
         MergeOp: MergeRunner(store, threads),
         DiffOp: DiffRunner(store, threads),
     }, exec_parts
+
+
+async def _close(network: NetworkConfig) -> None:
+    if network.mode != "bridge":
+        raise InvalidInput(f'network mode "{network.mode}": networks can be closed to steps on a bridge only')
+    await close_networks(network.bridge_name, network.closed)
 
 
 def _exec_parts(

@@ -11,7 +11,10 @@ __all__ = ["NetworkConfig", "StepSettings"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
-    """Networks of containers (reference: buildkitd.toml [worker.oci], [dns])."""
+    """Networks of containers (reference: buildkitd.toml [worker.oci], [dns]).
+
+    `closed`: networks that steps on the bridge do not reach, nor the executor itself then; `attached` = all that it has an address in.
+    """
 
     mode: str = "auto"  # auto | host | cni | bridge
     cni_config: str = "/etc/buildkit/cni.json"
@@ -19,6 +22,7 @@ class NetworkConfig:
     cni_pool: int = 0
     bridge_name: str = "buildkit0"
     bridge_subnet: str = "10.10.0.0/16"
+    closed: tuple[str, ...] = ()
     nameservers: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
     search_domains: tuple[str, ...] = ()
