@@ -15,11 +15,13 @@ from shared.errors import InvalidInput
 from shared.model import Digest, require_safe_id
 from shared.run.ids import new_id
 from shared.run.mesh import Mesh, Readiness
+from shared.run.spans import INTERVAL, BusSpans
 from shared.session.ports import SessionLinks
 from shared.telemetry import Log, LogFormat, Metrics, Tracer, names
-from shared.telemetry.exporters import open_exporter, service_name
+from shared.telemetry.exporters import batched, open_exporter, service_name
 from shared.telemetry.logs import parse_level
 from shared.telemetry.tracing import Sink
+from shared.wire.codec import Codec
 
 MAX_CLAIM = 64 * 1024 * 1024  # bytes of a message that went through the blob store
 
@@ -142,18 +144,19 @@ async def open_parts(config: MeshConfig, *, environment: dict[str, str] | None =
         blobs = _metered(_blobs_of(config, environment), metrics, urlsplit(config.blobs or "file:").scheme)
         bus = await open_bus(config.bus, kept=config.state / "kept.db")
         try:
-            yield Parts(
-                instance=instance,
-                bus=bus,
-                blobs=blobs,
-                sinks=sinks,
-                log=Log(level=parse_level(config.log_level), format=config.log_format),
-                metrics=metrics,
-                readiness=Readiness(),
-                state=config.state,
-                environment=environment,
-                alone=alone,
-            )
+            async with batched(BusSpans(bus, Codec()), INTERVAL) as to_gateways:
+                yield Parts(
+                    instance=instance,
+                    bus=bus,
+                    blobs=blobs,
+                    sinks=(*sinks, to_gateways),
+                    log=Log(level=parse_level(config.log_level), format=config.log_format),
+                    metrics=metrics,
+                    readiness=Readiness(),
+                    state=config.state,
+                    environment=environment,
+                    alone=alone,
+                )
         finally:
             await bus.close()
 

@@ -33,19 +33,26 @@ async def open_exporter(environment: Mapping[str, str]) -> AsyncIterator[tuple[S
     if exporter is None:
         yield ()
         return
+    async with batched(exporter, INTERVAL) as sink:
+        yield (sink,)
+
+
+@asynccontextmanager
+async def batched(exporter: Exporter, interval: float) -> AsyncIterator[Sink]:
+    """A sink whose spans are sent every `interval` seconds; the exporter is closed at the end. The oldest go when too many wait."""
     waiting: deque[Span] = deque(maxlen=MAX_WAITING)
     async with asyncio.TaskGroup() as tasks:
-        sender = tasks.create_task(_send_all(exporter, waiting), name="span exporter")
+        sender = tasks.create_task(_send_all(exporter, waiting, interval), name="span exporter")
         try:
-            yield (waiting.append,)
+            yield waiting.append
         finally:
             sender.cancel()
             await _flush(exporter, waiting)
 
 
-async def _send_all(exporter: Exporter, waiting: "deque[Span]") -> None:
+async def _send_all(exporter: Exporter, waiting: "deque[Span]", interval: float) -> None:
     while True:
-        await asyncio.sleep(INTERVAL)
+        await asyncio.sleep(interval)
         await _send(exporter, waiting)
 
 

@@ -119,6 +119,7 @@ from shared.wire.export import (
 from shared.wire.failure import (
     Failure,
 )
+from shared.wire.spans import EndedSpan, SpanEvent, SpansEnded
 
 MESSAGES: tuple[type, ...] = (
     ActiveBuild,
@@ -164,6 +165,7 @@ MESSAGES: tuple[type, ...] = (
     ContentHashed,
     DiskUsage,
     Done,
+    EndedSpan,
     ExecutorInfo,
     ExportAttestation,
     ExportCache,
@@ -216,6 +218,8 @@ MESSAGES: tuple[type, ...] = (
     SolveDone,
     SourceMeta,
     SourceResolved,
+    SpanEvent,
+    SpansEnded,
     StatContainerFile,
     StatRefFile,
     Taken,
@@ -272,6 +276,7 @@ __all__ = [
     "ContentHashed",
     "DiskUsage",
     "Done",
+    "EndedSpan",
     "ExecutorInfo",
     "ExportAttestation",
     "ExportCache",
@@ -324,6 +329,8 @@ __all__ = [
     "SolveDone",
     "SourceMeta",
     "SourceResolved",
+    "SpanEvent",
+    "SpansEnded",
     "StatContainerFile",
     "StatRefFile",
     "Taken",

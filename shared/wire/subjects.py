@@ -55,6 +55,11 @@ def build_events(ref: str) -> str:
     return f"build.{require_safe_id(ref, 'build ref')}.events"
 
 
+def trace(trace_id: str) -> str:
+    """Broadcast: SpansEnded of one trace, in lower-case hex."""
+    return f"trace.{require_safe_id(trace_id, 'trace id')}"
+
+
 def build_bridge(ref: str) -> str:
     """Calls of LLBBridge for one build, answered by its solver."""
     return f"build.{require_safe_id(ref, 'build ref')}.bridge"

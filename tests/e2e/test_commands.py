@@ -1,13 +1,17 @@
 """The clients' other commands."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Mesh
+from tests.e2e.test_failures import wait_until
 from tests.kit.clients import Buildctl, Buildx
+from tests.kit.stack import SERVICES
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -50,6 +54,33 @@ def test_histories(buildctl: Buildctl, context: Make, busybox: str) -> None:
     buildctl.build(context(f"FROM {busybox}\nRUN echo history > /x\n"))
 
     assert len(buildctl.call("debug", "histories").splitlines()) >= 2
+
+
+def test_the_trace_on_record_has_all_services(buildctl: Buildctl, context: Make, busybox: str, tmp_path: Path) -> None:
+    """No collector is configured: what each of the six services did is in the record of the build, under one trace."""
+    folder = context(f"FROM {busybox}\nRUN echo {time.time_ns()} > /x\n")
+    buildctl.build(folder, "--ref-file", f"{tmp_path}/ref", "--output", f"type=oci,dest={tmp_path}/image.tar")
+    ref = (tmp_path / "ref").read_text().strip()
+
+    def record() -> Any:
+        events = objects(buildctl.call("debug", "histories", "--format", "{{json .}}"))
+        return next(event["record"] for event in events if event["record"]["Ref"] == ref)
+
+    wait_until(lambda: record().get("trace"), 15)
+    spans = objects(buildctl.call("debug", "get", record()["trace"]["digest"]))
+    assert {span["Resource"][0]["Value"]["Value"].removeprefix("buildmesh-") for span in spans} >= set(SERVICES)
+    assert len({span["SpanContext"]["TraceID"] for span in spans}) == 1
+    assert len({span["SpanContext"]["SpanID"] for span in spans}) == len(spans)
+
+
+def objects(text: str) -> list[dict[str, Any]]:
+    """JSON objects, one after the other."""
+    decoder, found = json.JSONDecoder(), []
+    while text := text.lstrip():
+        value, end = decoder.raw_decode(text)
+        found.append(value)
+        text = text[end:]
+    return found
 
 
 def test_buildx_ls_and_inspect(buildx: Buildx) -> None:

@@ -23,7 +23,8 @@ from shared.bus.ports import Bus, KeyValue
 from shared.errors import BuildmeshError, CallLost, Canceled, InvalidInput, NotFound, UserError
 from shared.model import is_safe_id
 from shared.run.clock import Clock
-from shared.telemetry import Log
+from shared.run.spans import INTERVAL
+from shared.telemetry import Log, Span
 from shared.wire import subjects
 from shared.wire.build import ActiveBuild, BuildEvents, SolveDone
 from shared.wire.codec import Codec
@@ -33,6 +34,7 @@ RENEW_EVERY = 10.0
 LAST_WORD_WITHIN = 1.0
 """Seconds that the solver's final event may lag behind its answer."""
 TRACE_AFTER = 3.0
+LAST_SPANS_WITHIN = 2 * INTERVAL  # the other services' last batches are in by then
 """Seconds after the end of a build until its spans are stored (BuildKit solver/llbsolver/history.go)."""
 REGISTERED_WITHIN = 10.0
 """Seconds that a bridge call waits for its Solve, which clients send at the same time."""
@@ -88,6 +90,7 @@ class Builds:
         self._recordings, self._history, self._clock, self._log = recordings, history, clock, log
         self._traces, self._current_trace, self._metrics = traces, current_trace, metrics
         self._running: dict[str, _Running] = {}
+        self._hearing: dict[str, asyncio.Task[None]] = {}
         self._untraced: dict[str, tuple[asyncio.Event, asyncio.Event]] = {}
         self._refused: set[str] = set()
         self._waiting: dict[str, set[asyncio.Timeout]] = {}
@@ -139,7 +142,7 @@ class Builds:
         self._end_waits(request.ref)  # nearer than the bucket's own news
         if not request.internal:
             running.trace = trace_id_of(self._current_trace())
-            self._traces.record(running.trace)
+            self._record_trace(running.trace)
             await self._tell_start(record)
         return running
 
@@ -193,6 +196,16 @@ class Builds:
         await self._history.completed(record)
         self._spawn(self._attach_trace(record.ref, running.trace))
 
+    def _record_trace(self, trace: str) -> None:
+        if self._traces.record(trace) and trace:
+            self._hearing[trace] = self._spawn(self._traces.hear(self._bus, self._codec, trace))
+
+    def _take_trace(self, trace: str) -> list[Span]:
+        spans = self._traces.take(trace)
+        if not self._traces.recording(trace) and trace in self._hearing:
+            self._hearing.pop(trace).cancel()
+        return spans
+
     async def _attach_trace(self, ref: str, trace: str) -> None:
         """Spans come in for a while after the end; then, or as soon as somebody asks, they are stored with the record."""
         wanted, done = self._untraced[ref] = asyncio.Event(), asyncio.Event()
@@ -200,7 +213,8 @@ class Builds:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TRACE_AFTER):
                     await wanted.wait()
-            if spans := self._traces.take(trace):
+                    await asyncio.sleep(LAST_SPANS_WITHIN)
+            if spans := self._take_trace(trace):
                 await self._history.attach_trace(ref, encode_spans(spans))
         except BuildmeshError as error:
             self._log.warning("the trace of a build was not kept", build=ref, error=error)

@@ -5,10 +5,17 @@ One JSON object per span, as Go encodes tracetest.SpanStub (BuildKit solver/llbs
 
 import json
 from collections import OrderedDict
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from shared.bus.ports import PubSub
+from shared.errors import BuildmeshError, InvalidInput
+from shared.run.spans import spans_of
 from shared.telemetry import Span, parse_traceparent
+from shared.wire import subjects
+from shared.wire.codec import Codec
+from shared.wire.spans import SpansEnded
 
 MAX_TRACES = 64
 MAX_SPANS = 4096
@@ -16,28 +23,50 @@ _NO_ID = {"trace": "0" * 32, "span": "0" * 16}
 
 
 class SpanRecorder:
-    """A sink of the tracer: keeps the spans of the traces it was told to record, up to 4096 each. Several builds may share one."""
+    """Keeps the spans of the traces it was told to record, up to 4096 each. Several builds may share one.
+
+    It is a sink of the gateway's own tracer, and hears of what other services did over the bus.
+    """
 
     def __init__(self) -> None:
-        self._traces: OrderedDict[str, list[Span]] = OrderedDict()
+        self._traces: OrderedDict[str, dict[str, Span]] = OrderedDict()
         self._builds: dict[str, int] = {}
 
-    def record(self, trace_id: str) -> None:
-        """From now on, until as many `take`. The oldest recording is given up when there are too many."""
-        self._traces.setdefault(trace_id, [])
+    def record(self, trace_id: str) -> bool:
+        """From now on, until as many `take`; True for the first. The oldest recording is given up when there are too many."""
+        first = trace_id not in self._traces
+        self._traces.setdefault(trace_id, {})
         self._builds[trace_id] = self._builds.get(trace_id, 0) + 1
         while len(self._traces) > MAX_TRACES:
             given_up, _ = self._traces.popitem(last=False)
             self._builds.pop(given_up, None)
+        return first
 
     def __call__(self, span: Span) -> None:
         kept = self._traces.get(span.trace_id)
         if kept is not None and len(kept) < MAX_SPANS:
-            kept.append(span)
+            kept.setdefault(span.span_id, span)
+
+    def recording(self, trace_id: str) -> bool:
+        """Whether somebody still wants this trace."""
+        return trace_id in self._traces
+
+    async def hear(self, bus: PubSub, codec: Codec, trace_id: str) -> None:
+        """Record what other processes tell of a trace, until cancelled or given up; what is missed while the bus is away is missing."""
+        with suppress(BuildmeshError):
+            async with bus.subscribe(subjects.trace(trace_id)) as told:
+                async for delivery in told:
+                    if not self.recording(trace_id):
+                        return
+                    with suppress(InvalidInput):  # anybody may publish
+                        message = codec.decode(delivery.data).body
+                        if isinstance(message, SpansEnded) and message.trace_id == trace_id:
+                            for span in spans_of(message):
+                                self(span)
 
     def take(self, trace_id: str) -> list[Span]:
         """What was recorded so far."""
-        found = list(self._traces.get(trace_id, ()))
+        found = list(self._traces.get(trace_id, {}).values())
         self._builds[trace_id] = self._builds.get(trace_id, 1) - 1
         if self._builds[trace_id] <= 0:
             self._traces.pop(trace_id, None)
