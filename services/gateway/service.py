@@ -66,15 +66,9 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
             metrics=BuildMetrics(mesh.metrics),
         )
         mesh.metrics.gauge(names.SESSIONS).watch(lambda: registry.statistics()["sessions"])
-        sessions = Sessions(
-            gateway=mesh.instance,
-            relay=relay_told(config.relay_address, socket.gethostname()),
-            registry=registry,
-            buckets=mesh.bus,
-            codec=codec,
-            log=mesh.log,
-        )
-        landings = Landings(owner=mesh.instance, relay=config.relay_address, registry=registry, bus=mesh.bus)
+        relay = relay_told(config.relay_address, socket.gethostname())
+        sessions = Sessions(gateway=mesh.instance, relay=relay, registry=registry, buckets=mesh.bus, codec=codec, log=mesh.log)
+        landings = Landings(owner=mesh.instance, relay=relay, registry=registry, bus=mesh.bus)
         server = _front_door(config, mesh, builds, history, fleet, sessions, landings)
         heard = asyncio.Event()
         background = [
