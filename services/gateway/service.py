@@ -47,24 +47,10 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
     listeners = _listeners(config)
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         codec = Codec()
-        traces = SpanRecorder()
-        mesh.tracer.add_sink(traces)
         fleet = Fleet(mesh.bus, codec)
         history = History(mesh.bus, codec, BucketRecords(mesh.bus), mesh.blobs, mesh.clock, _limits(config))
         recordings = Recordings(mesh.bus, codec, mesh.clock, tasks, lambda text: mesh.log.warning(text))
-        builds = Builds(
-            gateway=mesh.instance,
-            bus=mesh.bus,
-            calls=mesh.calls,
-            codec=codec,
-            recordings=recordings,
-            history=history,
-            traces=traces,
-            current_trace=mesh.tracer.current,
-            clock=mesh.clock,
-            log=mesh.log,
-            metrics=BuildMetrics(mesh.metrics),
-        )
+        builds = _builds(mesh, codec, recordings, history)
         mesh.metrics.gauge(names.SESSIONS).watch(lambda: registry.statistics()["sessions"])
         relay = relay_told(config.relay_address, socket.gethostname())
         sessions = Sessions(gateway=mesh.instance, relay=relay, registry=registry, buckets=mesh.bus, codec=codec, log=mesh.log)
@@ -88,6 +74,24 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
         for task in background:
             task.cancel()
         recordings.close()
+
+
+def _builds(mesh: Mesh, codec: Codec, recordings: Recordings, history: History) -> Builds:
+    traces = SpanRecorder()
+    mesh.tracer.add_sink(traces)
+    return Builds(
+        gateway=mesh.instance,
+        bus=mesh.bus,
+        calls=mesh.calls,
+        codec=codec,
+        recordings=recordings,
+        history=history,
+        traces=traces,
+        current_trace=mesh.tracer.current,
+        clock=mesh.clock,
+        log=mesh.log,
+        metrics=BuildMetrics(mesh.metrics),
+    )
 
 
 def _front_door(

@@ -1,6 +1,7 @@
 """Everything that does an executor's work, wired; loaded after the executor has been announced."""
 
 import asyncio
+from dataclasses import dataclass
 
 from services.executor.adapters.containers import Containers
 from services.executor.adapters.content_hash import ContentHashes
@@ -52,101 +53,100 @@ async def serve(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyncio
     """Until cancelled or drained; `tasks` for what outlives a call."""
     http = HttpPool()
     try:
-        await _serve(config, mesh, parts, tasks, http)
+        await _answer(config, mesh, parts, tasks, await _workers(config, mesh, parts, tasks, http))
     finally:
         await http.close()
 
 
-async def _serve(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyncio.TaskGroup, http: HttpPool) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """Who answers what."""
+
+    work: Tasks
+    containers: Containers
+    frontends: FrontendImages
+    house: Housekeeping
+    packing: Packing
+    hashing: Hashing
+    files: RefFiles
+    sender: TreeSender
+
+    def anywhere(self) -> Handlers:
+        """What any executor can answer."""
+        return {
+            ResolveSource: self.work.resolve,
+            ContentHash: self.hashing.hash,
+            ReadRefFile: self.files.read,
+            ReadRefDir: self.files.list,
+            StatRefFile: self.files.stat,
+            Pack: self.packing.pack,
+            SendTrees: self.sender.send,
+        }
+
+    def here(self) -> Handlers:
+        """What this one is asked by name."""
+        return {
+            **self.anywhere(),
+            RunOp: self.work.run_pinned,
+            ListUsage: self.house.usage,
+            RemoveRefs: self.house.remove,
+            OpenContainer: self.containers.open,
+            RunProcess: self.containers.run,
+            CloseContainer: self.containers.close,
+            ReadContainerFile: self.containers.read,
+            ReadContainerDir: self.containers.list,
+            StatContainerFile: self.containers.stat,
+            RunImage: self.frontends.run,
+        }
+
+
+async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyncio.TaskGroup, http: HttpPool) -> Workers:
+    home, store, threads = parts.home, parts.store, parts.threads
     hashes = ContentHashes(parts.root / "hashes")
     origins = Origins(pool=http, hosts=config.registries, links=mesh.sessions)
     fetch = LayerFetch(mesh.blobs, origins, Flight(tasks))
     materialise = Materialise(
-        home=parts.home,
-        store=parts.store,
-        blobs=mesh.blobs,
-        fetch=fetch,
-        calls=mesh.calls,
-        threads=parts.threads,
-        flight=Flight(tasks),
+        home=home, store=store, blobs=mesh.blobs, fetch=fetch, calls=mesh.calls, threads=threads, flight=Flight(tasks)
     )
-    runners, exec_parts = await make_runners(config.steps, mesh, parts.root, parts.store, parts.threads, tasks, parts.platforms)
-    work = Tasks(
-        home=parts.home,
-        materialise=materialise,
-        store=parts.store,
-        runners=runners,
-        drivers=await make_drivers(mesh, parts.home, parts.store, hashes, parts.threads, origins, parts.root),
-        slots=parts.slots,
-        metrics=OpMetrics(mesh.metrics),
+    runners, exec_parts = await make_runners(config.steps, mesh, parts.root, store, threads, tasks, parts.platforms)
+    drivers = await make_drivers(mesh, home, store, hashes, threads, origins, parts.root)
+    containers = Containers(home=home, parts=exec_parts, materialise=materialise, tasks=tasks, log=mesh.log)
+    landings = Landings(owner=home, relay="", registry=held_here(mesh.sessions), bus=mesh.bus)
+    packer = LayerPacker(store=store, blobs=mesh.blobs, fetch=fetch, threads=threads, scratch=parts.root / "packing")
+    return Workers(
+        work=Tasks(
+            home=home,
+            materialise=materialise,
+            store=store,
+            runners=runners,
+            drivers=drivers,
+            slots=parts.slots,
+            metrics=OpMetrics(mesh.metrics),
+        ),
+        containers=containers,
+        frontends=FrontendImages(home=home, parts=exec_parts, materialise=materialise, calls=mesh.calls, landings=landings, log=mesh.log),
+        house=Housekeeping(
+            home=home, store=store, threads=threads, root=parts.root, forget=hashes.forget, lease_ended=containers.end_lease
+        ),
+        packing=Packing(home=home, materialise=materialise, fetch=fetch, packer=packer),
+        hashing=Hashing(materialise=materialise, store=store, hashes=hashes, threads=threads),
+        files=RefFiles(materialise=materialise, store=store, threads=threads),
+        sender=TreeSender(materialise=materialise, store=store, threads=threads, links=mesh.sessions),
     )
-    containers = Containers(home=parts.home, parts=exec_parts, materialise=materialise, tasks=tasks, log=mesh.log)
-    landings = Landings(owner=parts.home, relay="", registry=held_here(mesh.sessions), bus=mesh.bus)
-    frontends = FrontendImages(
-        home=parts.home, parts=exec_parts, materialise=materialise, calls=mesh.calls, landings=landings, log=mesh.log
-    )
-    house = Housekeeping(
-        home=parts.home,
-        store=parts.store,
-        threads=parts.threads,
-        root=parts.root,
-        forget=hashes.forget,
-        lease_ended=containers.end_lease,
-    )
-    packing = Packing(
-        home=parts.home,
-        materialise=materialise,
-        fetch=fetch,
-        packer=LayerPacker(store=parts.store, blobs=mesh.blobs, fetch=fetch, threads=parts.threads, scratch=parts.root / "packing"),
-    )
-    hashing = Hashing(materialise=materialise, store=parts.store, hashes=hashes, threads=parts.threads)
-    files = RefFiles(materialise=materialise, store=parts.store, threads=parts.threads)
-    sender = TreeSender(materialise=materialise, store=parts.store, threads=parts.threads, links=mesh.sessions)
-    anywhere: Handlers = {
-        ResolveSource: work.resolve,
-        ContentHash: hashing.hash,
-        ReadRefFile: files.read,
-        ReadRefDir: files.list,
-        StatRefFile: files.stat,
-        Pack: packing.pack,
-        SendTrees: sender.send,
-    }
-    here: Handlers = {
-        **anywhere,
-        RunOp: work.run_pinned,
-        ListUsage: house.usage,
-        RemoveRefs: house.remove,
-        OpenContainer: containers.open,
-        RunProcess: containers.run,
-        CloseContainer: containers.close,
-        ReadContainerFile: containers.read,
-        ReadContainerDir: containers.list,
-        StatContainerFile: containers.stat,
-        RunImage: frontends.run,
-    }
-    await _answer(config, mesh, parts, tasks, work, house, anywhere, here)
 
 
-async def _answer(
-    config: ExecutorConfig,
-    mesh: Mesh,
-    parts: Parts,
-    tasks: asyncio.TaskGroup,
-    work: Tasks,
-    house: Housekeeping,
-    anywhere: Handlers,
-    here: Handlers,
-) -> None:
+async def _answer(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyncio.TaskGroup, workers: Workers) -> None:
     """Everything that listens; returns when drained."""
     up = mesh.readiness
     background = [
-        tasks.create_task(house.follow_leases(mesh.bus, lambda: up.up("executor-leases")), name="leases"),
-        tasks.create_task(house.sweep(), name="lease sweep"),
+        tasks.create_task(workers.house.follow_leases(mesh.bus, lambda: up.up("executor-leases")), name="leases"),
+        tasks.create_task(workers.house.sweep(), name="lease sweep"),
     ]
     async with asyncio.TaskGroup() as serving:
-        serving.create_task(mesh.calls.serve(subjects.executor_call(parts.home), here, ready=lambda: up.up("executor")))
-        serving.create_task(mesh.calls.serve(subjects.EXECUTOR, anywhere, queue="executor"))
+        named = subjects.executor_call(parts.home)
+        serving.create_task(mesh.calls.serve(named, workers.here(), ready=lambda: up.up("executor")))
+        serving.create_task(mesh.calls.serve(subjects.EXECUTOR, workers.anywhere(), queue="executor"))
         for queue in sorted(subjects.exec_queues(parts.platforms, parts.emulated, config.all_classes)):
-            serving.create_task(mesh.calls.work(queue, {RunOp: work.run}, slots=parts.slots))
+            serving.create_task(mesh.calls.work(queue, {RunOp: workers.work.run}, slots=parts.slots))
     for task in background:
         task.cancel()
