@@ -40,5 +40,5 @@ python:
 
 tools: python
 	@tests/tools/debian run test docker
-	@tests/tools/install buildctl dockerfile-frontend buildx minio jaeger >/dev/null
+	@tests/tools/install buildctl dockerfile-frontend buildx minio jaeger nomad >/dev/null
 	@$(DEV)/bin/python -m tests.kit.images debian >/dev/null

@@ -19,6 +19,8 @@ class GatewayConfig:
     relay_address: str = ""
     """Where other services of the fleet reach the sessions held here (`tcp://host:port`); empty = all-in-one, nobody else needs them.
     `tcp://0.0.0.0:port`: on all addresses, told to others with this machine's name (in a container network that is an address)."""
+    relay_told: str = ""
+    """What others are told instead, where this process can't know it (a container behind a mapped port)."""
     entitlements: tuple[str, ...] = ()
     """What builds may be granted: security.insecure, network.host, device."""
     history_max_entries: int = 50

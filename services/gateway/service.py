@@ -52,7 +52,7 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
         recordings = Recordings(mesh.bus, codec, mesh.clock, tasks, lambda text: mesh.log.warning(text))
         builds = _builds(mesh, codec, recordings, history)
         mesh.metrics.gauge(names.SESSIONS).watch(lambda: registry.statistics()["sessions"])
-        relay = relay_told(config.relay_address, socket.gethostname())
+        relay = config.relay_told or relay_told(config.relay_address, socket.gethostname())
         sessions = Sessions(gateway=mesh.instance, relay=relay, registry=registry, buckets=mesh.bus, codec=codec, log=mesh.log)
         landings = Landings(owner=mesh.instance, relay=relay, registry=registry, bus=mesh.bus)
         server = _front_door(config, mesh, builds, history, fleet, sessions, landings)
@@ -64,7 +64,7 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
         ]
         await heard.wait()
         if config.relay_address:
-            await stack.enter_async_context(Server(relay_routes(registry)).serving([listen(config.relay_address)]))
+            await stack.enter_async_context(Server(relay_routes(registry)).serving([_relay(config, mesh)]))
         async with server.serving(listeners):
             mesh.readiness.up("gateway")
             mesh.log.info("listening", addresses=" ".join(config.addresses))
@@ -123,6 +123,11 @@ def _listeners(config: GatewayConfig) -> list[Listener]:
     tls = TlsFiles(cert=config.tls_cert, key=config.tls_key, ca=config.tls_ca) if config.tls_cert or config.tls_key else None
     gid = _group_id(config.group)
     return [listen(address, tls=tls, gid=gid) for address in config.addresses]
+
+
+def _relay(config: GatewayConfig, mesh: Mesh) -> Listener:
+    """Where other parts of the fleet reach sessions; where it has certificates, nobody else does."""
+    return listen(config.relay_address, tls=mesh.certificates.server if mesh.certificates is not None else None)
 
 
 def _group_id(group: str) -> int | None:

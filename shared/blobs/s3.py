@@ -30,7 +30,11 @@ _ABSENT = ("NoSuchKey", "NoSuchObject", "NoSuchBucket")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Settings:
-    """`endpoint` host:port; `prefix` "" or ending in "/"."""
+    """`endpoint` host:port; `prefix` "" or ending in "/".
+
+    With `tls`: `ca` is the PEM file to trust ("" = what the machine trusts), `server_name` the name that the certificate must have
+    ("" = the host). `of_fleet`: it is to be the fleet's own certificate; whoever opens the store fills in both.
+    """
 
     endpoint: str
     bucket: str
@@ -38,6 +42,9 @@ class S3Settings:
     secret_key: str
     prefix: str = ""
     tls: bool = False
+    of_fleet: bool = False
+    ca: str = ""
+    server_name: str = ""
     region: str = "us-east-1"
 
     @classmethod
@@ -54,7 +61,8 @@ class S3Settings:
             access_key=unquote(url.username or "") or key,
             secret_key=unquote(url.password or "") or secret,
             prefix=f"{prefix}/" if prefix else "",
-            tls=query.get("tls", "false") == "true",
+            tls=query.get("tls", "false") in ("true", "mesh"),
+            of_fleet=query.get("tls") == "mesh",
             region=query.get("region") or environment.get("AWS_REGION") or "us-east-1",
         )
 
@@ -122,9 +130,11 @@ class S3Blobs:
         from minio import Minio
 
         s = self._settings
-        pool = urllib3.PoolManager(
-            maxsize=THREADS, timeout=urllib3.Timeout(connect=5.0, read=60.0), retries=urllib3.Retry(total=4, backoff_factor=0.2)
-        )
+        trust: dict[str, Any] = {"ca_certs": s.ca} if s.ca else {}
+        if s.server_name:
+            trust |= {"assert_hostname": s.server_name, "server_hostname": s.server_name}
+        retries = urllib3.Retry(total=4, backoff_factor=0.2)
+        pool = urllib3.PoolManager(maxsize=THREADS, timeout=urllib3.Timeout(connect=5.0, read=60.0), retries=retries, **trust)
         client = Minio(s.endpoint, access_key=s.access_key, secret_key=s.secret_key, secure=s.tls, region=s.region, http_client=pool)
         _make_bucket(client, s.bucket)
         return client

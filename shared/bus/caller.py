@@ -238,7 +238,7 @@ class Caller:
         elif quiet > self._settings.silence:
             await self._lose(call, f"no sign of life for {self._settings.silence:g} s from the server of {call.subject}")
         elif quiet > self._settings.doubt and call.server:
-            address = f"{self._inbox.rpartition('.')[0]}.{call.server}.{frames.ALIVE}.{call.id}"
+            address = f"{self._bus.inbox_of(call.server)}.{frames.ALIVE}.{call.id}"
             with suppress(Unavailable):
                 await self._bus.publish(address, b"", reply=f"{self._inbox}.{call.id}.{frames.GONE}")
 

@@ -212,7 +212,10 @@ class MemoryBus:
 
     def new_inbox(self) -> str:
         self._inboxes += 1
-        return f"_INBOX.{id(self):x}-{self._inboxes}"
+        return self.inbox_of(f"{id(self):x}-{self._inboxes}")
+
+    def inbox_of(self, token: str) -> str:
+        return f"_INBOX.{token}"
 
     async def enqueue(self, subject: str, data: bytes, *, key: str, headers: Mapping[str, str] | None = None) -> None:
         self._queue(subject).add(Delivery(subject=subject, data=data, headers=headers or _NO_HEADERS), key)

@@ -5,6 +5,7 @@ JetStream is a hint (docs/adr): when its streams are gone — the folder was los
 
 import asyncio
 import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -18,8 +19,10 @@ from shared.errors import Unavailable
 
 T = TypeVar("T")
 
-WORK_STREAM = "WORK"
+WORK_STREAMS = "WORK-"
 LOG_STREAM = "LOGS"
+ANYBODY = "anybody"
+MAX_COMPLAINTS = 100
 LOG_SUBJECTS = ["build.*.events"]
 LOG_SECONDS = 6 * 3600.0
 DEDUPE_SECONDS = 120.0
@@ -34,48 +37,64 @@ _NO_HEADERS: Mapping[str, str] = {}
 class NatsBus:
     """See shared.bus.ports.Bus. Opened by `connect`."""
 
-    def __init__(self, client: Any, *, ack_wait: float) -> None:
-        self._nc = client
+    def __init__(self, client: Any, *, ack_wait: float, name: str) -> None:
+        self._nc, self._name = client, name
         self._js = client.jetstream(timeout=OPERATION_SECONDS)
         self._ack_wait = ack_wait
-        self._pullers = Pullers(self._js, WORK_STREAM, ack_wait, self._make_streams)
+        self._streams: dict[str, Any] = {}  # what this process uses, by name
+        self._pullers = Pullers(self._js, ack_wait, self._make_streams)
         self._buckets: dict[str, NatsKeyValue] = {}
         self._followers: set[_Follower] = set()
         self._opening = asyncio.Lock()
 
     @classmethod
-    async def connect(cls, url: str, *, ack_wait: float = ACK_WAIT) -> "NatsBus":
-        """Connect, waiting for the server as long as it takes: services start in any order. It reconnects by itself for ever."""
+    async def connect(
+        cls,
+        url: str,
+        *,
+        ack_wait: float = ACK_WAIT,
+        name: str = ANYBODY,
+        tls: ssl.SSLContext | None = None,
+        server_name: str = "",
+        complain: Callable[[str], None] | None = None,
+    ) -> "NatsBus":
+        """Connect, waiting for the server as long as it takes: services start in any order. It reconnects by itself for ever.
+
+        `name`: of the service; its inboxes lie below it, so that they can be its own (nats_rights.py). `tls`, `server_name`: for tls://
+        addresses, the name that the server's certificate must have. `complain` hears of what the server refuses.
+        """
         import nats
 
         opened: list[NatsBus] = []
 
-        async def quiet(error: Exception) -> None:
-            return None  # each operation that fails tells its caller
+        complaints = _Complaints(complain)
 
         async def reconnected() -> None:
             for bus in opened:
                 await bus._reconnected()
 
+        secured: dict[str, Any] = {} if tls is None else {"tls": tls, "tls_hostname": server_name or None}
         while True:
             try:
                 client = await nats.connect(
                     url.split(","),
+                    name=name,
+                    inbox_prefix=inboxes(name),
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=0.2,
                     connect_timeout=CONNECT_SECONDS,
                     allow_reconnect=True,
-                    error_cb=quiet,
+                    error_cb=complaints.hear,
                     reconnected_cb=reconnected,
                     pending_size=64 * 1024 * 1024,
                     ping_interval=PING_SECONDS,
                     max_outstanding_pings=2,
+                    **secured,
                 )
                 break
             except (nats.errors.NoServersError, OSError):
                 await asyncio.sleep(0.2)
-        bus = cls(client, ack_wait=ack_wait)
-        await bus._make_streams()
+        bus = cls(client, ack_wait=ack_wait, name=name)
         opened.append(bus)
         return bus
 
@@ -95,14 +114,33 @@ class NatsBus:
         for follower in list(self._followers):
             await self._again(follower.reopen)
 
-    async def _make_streams(self) -> None:
+    async def _queued(self, subject: str) -> str:
+        """The stream of a work queue, made when this process uses it for the first time: rights are given by stream."""
         from nats.js import api
 
-        work = api.StreamConfig(
-            name=WORK_STREAM, subjects=["work.>"], retention=api.RetentionPolicy.WORK_QUEUE, duplicate_window=DEDUPE_SECONDS
+        name = work_stream(subject)
+        queue = ".".join(subject.split(".")[:2])
+        return await self._using(
+            api.StreamConfig(
+                name=name, subjects=[queue, queue + ".>"], retention=api.RetentionPolicy.WORK_QUEUE, duplicate_window=DEDUPE_SECONDS
+            )
         )
-        logs = api.StreamConfig(name=LOG_STREAM, subjects=LOG_SUBJECTS, max_age=LOG_SECONDS, max_msgs_per_subject=100_000)
-        for config in (work, logs):
+
+    async def _logged(self) -> str:
+        from nats.js import api
+
+        return await self._using(
+            api.StreamConfig(name=LOG_STREAM, subjects=LOG_SUBJECTS, max_age=LOG_SECONDS, max_msgs_per_subject=100_000)
+        )
+
+    async def _using(self, config: Any) -> str:
+        if config.name not in self._streams:
+            await self._make_stream(config)
+            self._streams[config.name] = config
+        return str(config.name)
+
+    async def _make_streams(self) -> None:
+        for config in list(self._streams.values()):
             await self._make_stream(config)
 
     async def _make_stream(self, config: Any) -> None:
@@ -168,35 +206,55 @@ class NatsBus:
         return bool(self._nc.is_connected)
 
     def new_inbox(self) -> str:
-        return f"_INBOX.{os.urandom(12).hex()}"
+        return self.inbox_of(f"{self._name}-{os.urandom(12).hex()}")
+
+    def inbox_of(self, token: str) -> str:
+        return f"{inboxes(token.partition('-')[0])}.{token}"
 
     # --- work
 
     async def enqueue(self, subject: str, data: bytes, *, key: str, headers: Mapping[str, str] | None = None) -> None:
         sent = {**(headers or {}), "Nats-Msg-Id": key}
-        await self._again(lambda: self._js.publish(subject, data, headers=sent, stream=WORK_STREAM))
+
+        async def put() -> None:
+            await self._js.publish(subject, data, headers=sent, stream=await self._queued(subject))
+
+        await self._again(put)
 
     async def pull(self, subject: str, *, within: float) -> Lease | None:
-        message = await self._again(lambda: self._pullers.pull(subject, within))
+        async def take() -> Any:
+            return await self._pullers.pull(await self._queued(subject), subject, within)
+
+        message = await self._again(take)
         return None if message is None else NatsLease(message, _delivery(message))
 
     async def depth(self, subject: str) -> int:
-        return await self._again(lambda: self._pullers.depth(subject))
+        async def look() -> int:
+            return await self._pullers.depth(await self._queued(subject), subject)
+
+        return await self._again(look)
 
     async def reclaim(self, ticket: str) -> None:
-        if ticket.startswith(f"$JS.ACK.{WORK_STREAM}."):  # whoever gave it may be hostile
+        if ticket.startswith(f"$JS.ACK.{WORK_STREAMS}"):  # whoever gave it may be hostile
             await self.publish(ticket, b"-NAK")
 
     # --- logs
 
     async def append(self, subject: str, data: bytes) -> int:
-        ack = await self._again(lambda: self._js.publish(subject, data, stream=LOG_STREAM))
-        return int(ack.seq)
+        async def write() -> int:
+            return int((await self._js.publish(subject, data, stream=await self._logged())).seq)
+
+        return await self._again(write)
 
     @asynccontextmanager
     async def follow(self, subject: str, *, after: int = 0) -> AsyncIterator[Subscription]:
         follower = _Follower(self._js, subject, after)
-        await self._again(follower.open)
+
+        async def begin() -> None:
+            await self._logged()
+            await follower.open()
+
+        await self._again(begin)
         self._followers.add(follower)
         try:
             yield follower.inflow
@@ -217,6 +275,21 @@ class NatsBus:
 
     async def close(self) -> None:
         await self._nc.close()
+
+
+class _Complaints:
+    """What the server refuses (rights, certificates, passwords), each text once. Of all else the operation that fails tells its caller."""
+
+    def __init__(self, tell: Callable[[str], None] | None) -> None:
+        self._tell = tell
+        self._told: set[str] = set()
+
+    async def hear(self, error: Exception) -> None:
+        text = str(error)
+        refused = isinstance(error, ssl.SSLError) or "permissions violation" in text.lower() or "authorization" in text.lower()
+        if refused and self._tell is not None and text not in self._told and len(self._told) < MAX_COMPLAINTS:
+            self._told.add(text)
+            self._tell(text)
 
 
 class _Follower:
@@ -260,6 +333,16 @@ class _Follower:
                 await self._subscription.unsubscribe()
             except Error:
                 return  # it went with the connection
+
+
+def inboxes(name: str) -> str:
+    """All inboxes of a service lie below this, so that nobody else need be allowed to listen there."""
+    return f"_INBOX.{name}"
+
+
+def work_stream(subject: str) -> str:
+    """`work.exec.default.linux-amd64` → `WORK-exec`."""
+    return WORK_STREAMS + subject.split(".")[1]
 
 
 def _delivery(message: Any, *, sequence: int = 0) -> Delivery:

@@ -47,12 +47,12 @@ async def _said(saying: Awaitable[None]) -> None:
 class Pullers:
     """The pull subscriptions of one process, by subject."""
 
-    def __init__(self, jetstream: Any, stream: str, ack_wait: float, restore: Callable[[], Awaitable[None]]) -> None:
-        self._js, self._stream, self._ack_wait, self._restore = jetstream, stream, ack_wait, restore
+    def __init__(self, jetstream: Any, ack_wait: float, restore: Callable[[], Awaitable[None]]) -> None:
+        self._js, self._ack_wait, self._restore = jetstream, ack_wait, restore
         self._open: dict[str, Any] = {}
         self._opening = asyncio.Lock()
 
-    async def _subscription(self, subject: str) -> Any:
+    async def _subscription(self, stream: str, subject: str) -> Any:
         from nats.js import api
 
         async with self._opening:
@@ -65,14 +65,14 @@ class Pullers:
                     ack_wait=self._ack_wait,
                     max_ack_pending=100_000,
                 )
-                self._open[subject] = await self._js.pull_subscribe(subject, durable=durable, stream=self._stream, config=config)
+                self._open[subject] = await self._js.pull_subscribe(subject, durable=durable, stream=stream, config=config)
             return self._open[subject]
 
-    async def pull(self, subject: str, within: float) -> Any:
+    async def pull(self, stream: str, subject: str, within: float) -> Any:
         """The next message, or None. A consumer that is gone (with its folder) is opened anew."""
         from nats.errors import TimeoutError as NatsTimeout
 
-        subscription = await self._subscription(subject)
+        subscription = await self._subscription(stream, subject)
         try:
             messages = await subscription.fetch(1, timeout=within)
         except (NatsTimeout, TimeoutError):
@@ -93,7 +93,7 @@ class Pullers:
             self._open.pop(subject, None)
             await self._restore()
 
-    async def depth(self, subject: str) -> int:
+    async def depth(self, stream: str, subject: str) -> int:
         """Messages that no consumer has claimed."""
-        info = await (await self._subscription(subject)).consumer_info()
+        info = await (await self._subscription(stream, subject)).consumer_info()
         return int(info.num_pending)

@@ -41,7 +41,11 @@ class PubSub(Protocol):
         ...
 
     def new_inbox(self) -> str:
-        """A fresh subject that nobody else knows."""
+        """A fresh subject that nobody else knows. Its last token alone names it: `inbox_of(token)` is the inbox again."""
+        ...
+
+    def inbox_of(self, token: str) -> str:
+        """The inbox, of whatever service, whose last token is `token`."""
         ...
 
     @property

@@ -1,8 +1,9 @@
 """URLs → bus, blobs and the rest of a Mesh. Each backend's library is imported only when its URL is used."""
 
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -13,6 +14,7 @@ from shared.bus.calls import Calls
 from shared.bus.ports import Bus
 from shared.errors import InvalidInput
 from shared.model import Digest, require_safe_id
+from shared.run.certificates import Certificates, role_name
 from shared.run.ids import new_id
 from shared.run.mesh import Mesh, Readiness
 from shared.run.spans import INTERVAL, BusSpans
@@ -30,9 +32,12 @@ MAX_CLAIM = 64 * 1024 * 1024  # bytes of a message that went through the blob st
 class MeshConfig:
     """The `[mesh]` table, equal for all services.
 
-    `bus`: `memory://` | `nats://[user:password@]host:port[,host:port…]`.
+    `bus`: `memory://` | `nats://[user:password@]host:port[,…]` | `tls://host:port[,tls://…]`.
     `blobs`: `file:///folder` | `s3://[key:secret@]host:port/bucket[/prefix][?tls=true&region=…]` (key and secret else from
-    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SHARED_CREDENTIALS_FILE). The bucket is made when it isn't there.
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SHARED_CREDENTIALS_FILE). The bucket is made when it isn't there. `tls=true`: the
+    server's certificate is for its host and one that the machine trusts; `tls=mesh`: it is the fleet's for minio.buildmesh.
+    `certificates`: folder with ca.pem, cert.pem and key.pem (certificates.py), for tls:// (a server called nats.buildmesh), `tls=mesh` and
+    the gateways' relays; "" = none: tls:// then trusts what the machine trusts.
     `state`: folder for what this process keeps (its id, near copies of blobs); with `share_state` several processes may be given the same
     one, each takes a numbered folder in it. `near_blobs`: keep copies of remote blobs there.
     `http`: address for health, readiness and metrics, "" = none. `drain_seconds`: how long running work may take after SIGTERM.
@@ -46,6 +51,7 @@ class MeshConfig:
     near_blobs: bool = True
     http: str = ""
     instance: str = ""
+    certificates: str = ""
     log_level: str = "info"
     log_format: LogFormat = LogFormat.TEXT
     drain_seconds: float = 600.0
@@ -80,9 +86,14 @@ def stable_id(state: Path, name: str) -> str:
         return made
 
 
-async def open_bus(url: str, *, kept: Path | None = None) -> Bus:
-    """Connect; `kept`: the file in which a memory bus keeps its buckets without TTL. Raises InvalidInput for an unknown scheme."""
-    match urlsplit(url).scheme:
+async def open_bus(
+    url: str, *, kept: Path | None = None, name: str = "anybody", certificates: Certificates | None = None, log: Log | None = None
+) -> Bus:
+    """Connect; `kept`: the file in which a memory bus keeps its buckets without TTL; `name`: of the service, as the bus knows it.
+
+    Raises InvalidInput for an unknown scheme.
+    """
+    match scheme := urlsplit(url).scheme:
         case "memory":
             from shared.bus.memory import MemoryBus
             from shared.bus.sqlite_kv import SqliteBuckets
@@ -91,11 +102,18 @@ async def open_bus(url: str, *, kept: Path | None = None) -> Bus:
         case "nats" | "tls":
             from shared.bus.nats import NatsBus
 
-            return await NatsBus.connect(url)
+            complain = None if log is None else lambda text: log.error("the bus refuses", error=text)
+            if scheme == "nats":
+                return await NatsBus.connect(url, name=name, complain=complain)
+            context = ssl.create_default_context() if certificates is None else certificates.client()
+            server = "" if certificates is None else role_name("nats")
+            return await NatsBus.connect(url, name=name, tls=context, server_name=server, complain=complain)
     raise InvalidInput(f"bus {url!r}: known are memory:// and nats://")
 
 
-def open_blobs(url: str, *, near: Path | None = None, environment: dict[str, str] | None = None) -> Any:
+def open_blobs(
+    url: str, *, near: Path | None = None, environment: dict[str, str] | None = None, certificates: Certificates | None = None
+) -> Any:
     """The store of this URL, verified; a remote one with near copies in `near`. Raises InvalidInput for an unknown scheme."""
     parts = urlsplit(url)
     match parts.scheme:
@@ -108,6 +126,10 @@ def open_blobs(url: str, *, near: Path | None = None, environment: dict[str, str
             from shared.blobs.s3 import S3Blobs, S3Settings
 
             settings = S3Settings.parse(parts, dict(parse_qsl(parts.query)), environment or {})
+            if settings.of_fleet:
+                if certificates is None:
+                    raise InvalidInput("blobs with tls=mesh: no `certificates` are given")
+                settings = replace(settings, ca=str(certificates.ca), server_name=role_name("minio"))
             far = DeduplicatedBlobs(VerifyingBlobs(S3Blobs(settings)))
             return FastSlowBlobs(DiskBlobs(near), far) if near is not None else far
         case "memory":
@@ -131,18 +153,24 @@ class Parts:
     state: Path
     environment: Mapping[str, str]
     alone: bool
+    certificates: Certificates | None
 
 
 @asynccontextmanager
-async def open_parts(config: MeshConfig, *, environment: dict[str, str] | None = None) -> AsyncIterator[Parts]:
-    """Open bus and blobs for the length of the block. `environment` is where exporters and S3 credentials are read from."""
+async def open_parts(config: MeshConfig, *, environment: dict[str, str] | None = None, name: str = "anybody") -> AsyncIterator[Parts]:
+    """Open bus and blobs for the length of the block. `environment` is where exporters and S3 credentials are read from.
+
+    `name`: of the process on the bus, its service's.
+    """
     environment = environment or {}
     metrics = Metrics()
     alone = urlsplit(config.bus).scheme == "memory"
     instance = config.instance or stable_id(config.state, "instance")
+    certificates = Certificates(folder=Path(config.certificates)) if config.certificates else None
+    log = Log(level=parse_level(config.log_level), format=config.log_format)
     async with open_exporter(environment) as sinks:
-        blobs = _metered(_blobs_of(config, environment), metrics, urlsplit(config.blobs or "file:").scheme)
-        bus = await open_bus(config.bus, kept=config.state / "kept.db")
+        blobs = _metered(_blobs_of(config, environment, certificates), metrics, urlsplit(config.blobs or "file:").scheme)
+        bus = await open_bus(config.bus, kept=config.state / "kept.db", name=name, certificates=certificates, log=log)
         try:
             async with batched(BusSpans(bus, Codec()), INTERVAL) as to_gateways:
                 yield Parts(
@@ -150,12 +178,13 @@ async def open_parts(config: MeshConfig, *, environment: dict[str, str] | None =
                     bus=bus,
                     blobs=blobs,
                     sinks=(*sinks, to_gateways),
-                    log=Log(level=parse_level(config.log_level), format=config.log_format),
+                    log=log,
                     metrics=metrics,
                     readiness=Readiness(),
                     state=config.state,
                     environment=environment,
                     alone=alone,
+                    certificates=certificates,
                 )
         finally:
             await bus.close()
@@ -185,12 +214,14 @@ async def mesh_for(service: str, parts: Parts, *, sessions: SessionLinks) -> Asy
             readiness=parts.readiness,
             state=parts.state,
             alone=parts.alone,
+            certificates=parts.certificates,
         )
 
 
-def _blobs_of(config: MeshConfig, environment: dict[str, str]) -> Blobs:
+def _blobs_of(config: MeshConfig, environment: dict[str, str], certificates: Certificates | None) -> Blobs:
     url = config.blobs or (config.state / "blobs").absolute().as_uri()
-    blobs: Blobs = open_blobs(url, near=config.state / "near" if config.near_blobs else None, environment=environment)
+    near = config.state / "near" if config.near_blobs else None
+    blobs: Blobs = open_blobs(url, near=near, environment=environment, certificates=certificates)
     return blobs
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from shared.blobs.ports import Blobs
 from shared.bus.calls import Calls
 from shared.bus.ports import Bus
+from shared.run.certificates import Certificates
 from shared.run.clock import Clock, SystemClock
 from shared.session.ports import SessionLinks
 from shared.telemetry import Log, Metrics, Tracer
@@ -56,7 +57,7 @@ class Mesh:
 
     A service calls `readiness.up("<service>")` once it can be asked, and watches `readiness.draining` to stop taking new work; `calls`
     drains by itself. `state` is this process's folder: a service keeps its own things in a folder of its name
-    there. `alone` is True in the all-in-one: no other process shares bus and blobs.
+    there. `alone` is True in the all-in-one: no other process shares bus and blobs. `certificates`: shown between parts of the fleet.
     """
 
     instance: str
@@ -71,3 +72,4 @@ class Mesh:
     clock: Clock = field(default_factory=SystemClock)
     state: Path = Path()
     alone: bool = True
+    certificates: Certificates | None = None

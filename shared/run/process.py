@@ -48,13 +48,18 @@ async def run_program(program: Program) -> None:
     """Until all services have ended: by SIGTERM (drain), a second signal or the drain limit (cancel), or the first failure."""
     async with AsyncExitStack() as stack:
         mesh = stack.enter_context(own_state(program.mesh))
-        parts = await stack.enter_async_context(open_parts(mesh, environment=dict(program.environment)))
+        parts = await stack.enter_async_context(open_parts(mesh, environment=dict(program.environment), name=_name(program)))
         if program.mesh.http:
             routes = {**standard_routes(parts.readiness, parts.metrics), **program.routes}
             await stack.enter_async_context(http_server(program.mesh.http, routes))
-        links = await stack.enter_async_context(session_links(parts.bus, alone=parts.alone))
+        links = await stack.enter_async_context(session_links(parts.bus, alone=parts.alone, certificates=parts.certificates))
         meshes = {name: await stack.enter_async_context(mesh_for(name, parts, sessions=links)) for name in program.services}
         await _run_all(program, parts, meshes)
+
+
+def _name(program: Program) -> str:
+    """What the process is called on the bus: its service, or `buildmesh` when it runs several."""
+    return next(iter(program.services)) if len(program.services) == 1 else "buildmesh"
 
 
 async def _run_all(program: Program, parts: Parts, meshes: Mapping[str, Mesh]) -> None:

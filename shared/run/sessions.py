@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from shared.bus.ports import Bus, Entry, KeyValue
 from shared.errors import InvalidInput, SessionGone
 from shared.model import is_safe_id
+from shared.rpc import connect
+from shared.run.certificates import Certificates, role_name
 from shared.session.ports import SessionLinks
 from shared.session.registry import SessionRegistry
 from shared.session.relay import RelayLinks
@@ -53,13 +56,14 @@ class SessionDirectory:
 
 
 @asynccontextmanager
-async def session_links(bus: Bus, *, alone: bool) -> AsyncIterator[SessionLinks]:
+async def session_links(bus: Bus, *, alone: bool, certificates: Certificates | None = None) -> AsyncIterator[SessionLinks]:
     """What a process reaches sessions by: its own ones directly, those of others through their gateways."""
     registry = SessionRegistry()
     if alone:
         yield registry
         return
-    links = RelayLinks(SessionDirectory(bus).locate, local=registry)
+    dial = connect if certificates is None else partial(connect, tls=certificates.client_of_grpc(), server_name=role_name("gateway"))
+    links = RelayLinks(SessionDirectory(bus).locate, local=registry, dial=dial)
     async with links.running():
         yield links
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from shared.errors import InvalidInput, SessionGone, Unavailable
@@ -26,6 +26,10 @@ _METADATA: Final = "buildmesh-metadata"
 
 Locate = Callable[[str, float], Awaitable[str]]
 """Session id and seconds to wait → relay address of its gateway. Raises SessionGone."""
+
+
+Dial = Callable[[str], AbstractAsyncContextManager[CallOpener]]
+"""A relay's address → a connection to it, with the fleet's certificates where it has some."""
 
 
 def relay_routes(registry: SessionRegistry) -> dict[str, Handler]:
@@ -95,8 +99,8 @@ class RelayLinks:
     `local` is asked first, for a gateway's own sessions. Use inside `running()`.
     """
 
-    def __init__(self, locate: Locate, *, local: SessionRegistry | None = None) -> None:
-        self._locate = locate
+    def __init__(self, locate: Locate, *, local: SessionRegistry | None = None, dial: Dial = connect) -> None:
+        self._locate, self._dial = locate, dial
         self.local = local
         self._peers: dict[str, CallOpener] = {}
         self._stack = AsyncExitStack()
@@ -131,7 +135,7 @@ class RelayLinks:
             peer = self._peers.get(address)
             if peer is None or not peer.alive:
                 try:
-                    peer = await self._stack.enter_async_context(connect(address))
+                    peer = await self._stack.enter_async_context(self._dial(address))
                 except Unavailable as error:
                     raise SessionGone(f"gateway of the session can't be reached: {error.message}") from None
                 self._peers[address] = peer

@@ -1,0 +1,120 @@
+"""The job files of deploy/nomad on a real Nomad: what the tests do with them, and builds that go on meanwhile."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tests.kit.clients import Buildctl, ClientFailed
+from tests.kit.parts.buildkitd import REPOSITORY
+from tests.kit.parts.nats import nats_program
+from tests.kit.parts.nomad import Nomad
+from tests.kit.parts.process import free_port, program
+
+JOBS: Final = REPOSITORY / "deploy/nomad"
+SERVICES: Final = ("gateway", "frontend", "solver", "exporter", "cachestore", "executor")
+
+
+@dataclass(slots=True, kw_only=True)
+class Fleet:
+    """`settings` are the variables of each job; `builders` clients at a time make up a load."""
+
+    nomad: Nomad
+    folder: Path
+    settings: dict[str, dict[str, object]]
+    client: Buildctl
+
+    def roll(self, *services: str, **changes: object) -> None:
+        """Another version of these jobs, each deployed one allocation after the other; counts stay as they are."""
+        for service in services:
+            self.settings[service].update(changes)
+            self.nomad.submit(JOBS / f"{service}.nomad.hcl", self.settings[service])
+        for service in services:
+            self.nomad.wait_deployed(f"buildmesh-{service}")
+
+    def scale(self, service: str, count: int) -> None:
+        """Until so many run, and no others."""
+        self.nomad.call("job", "scale", "-detach", f"buildmesh-{service}", service, str(count))
+        self.settings[service]["count"] = count
+        job = f"buildmesh-{service}"
+        self.nomad.wait(
+            lambda: len(self.nomad.running(job)) == count == len(self.nomad.alive(job)), 60, lambda: f"{job}\n{self.nomad.said(job)}"
+        )
+
+    def stop(self, service: str) -> None:
+        """`nomad job stop`, until the last of it has drained."""
+        job = f"buildmesh-{service}"
+        self.nomad.call("job", "stop", "-detach", job)
+        self.nomad.wait(lambda: not self.nomad.alive(job), 60, lambda: f"{job} still runs\n{self.nomad.said(job)}")
+
+    def start(self, service: str) -> None:
+        """After `stop`."""
+        self.nomad.submit(JOBS / f"{service}.nomad.hcl", self.settings[service])
+        self.nomad.wait_deployed(f"buildmesh-{service}")
+
+
+@contextmanager
+def fleet(nomad: Nomad, folder: Path, *, infrastructure: Mapping[str, object], services: Mapping[str, object]) -> Iterator[Fleet]:
+    """All jobs, deployed; the variables that they read in Nomad have been put."""
+    port = free_port()
+    raw: dict[str, object] = {"driver": "raw_exec"}
+    python: dict[str, object] = {**raw, "python": sys.executable, "environment": {"PYTHONPATH": str(REPOSITORY)}, "drain": 60, **services}
+    own: dict[str, dict[str, object]] = {
+        "nats": {**raw, **infrastructure, "command": nats_program(), "port": free_port()},
+        "minio": {**raw, **infrastructure, "command": program("minio"), "port": free_port()},
+        **{service: dict(python) for service in SERVICES},
+    }
+    own["gateway"]["port"] = port
+    own["executor"] |= {"state": str(folder / "executors"), "network": "auto"}
+    for part in ("nats", "minio"):
+        nomad.submit(JOBS / f"{part}.nomad.hcl", own[part])
+    for part in ("nats", "minio"):
+        nomad.wait_deployed(f"buildmesh-{part}")
+    for service in SERVICES:
+        nomad.submit(JOBS / f"{service}.nomad.hcl", own[service])
+    for service in SERVICES:
+        nomad.wait_deployed(f"buildmesh-{service}", 90)
+    yield Fleet(nomad=nomad, folder=folder, settings=own, client=Buildctl(addr=f"tcp://127.0.0.1:{port}", work=folder / "client"))
+
+
+@dataclass(slots=True, kw_only=True)
+class Load:
+    """Builds without a pause, until told to stop. `failures` has what clients said; `built` counts those whose output was right."""
+
+    build: Callable[[str], None]
+    stopping: threading.Event = field(default_factory=threading.Event)
+    failures: list[str] = field(default_factory=list)
+    built: int = 0
+
+    def go_on(self, name: str) -> None:
+        number = 0
+        while not self.stopping.is_set():
+            number += 1
+            try:
+                self.build(f"{name}-{number}")
+                self.built += 1
+            except (ClientFailed, OSError, AssertionError) as error:
+                self.failures.append(f"{name}-{number}: {error}")
+
+
+@contextmanager
+def load(build: Callable[[str], None], *, clients: int) -> Iterator[Load]:
+    """So many clients build while the block runs; at its end each finishes the build that it is at."""
+    made = Load(build=build)
+    threads = [threading.Thread(target=made.go_on, args=(f"client{n}",), daemon=True) for n in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield made
+    finally:
+        made.stopping.set()
+        for thread in threads:
+            thread.join(120)
+
+
+def versions(nomad: Nomad, job: str) -> set[Any]:
+    """The job versions that run."""
+    return {allocation["JobVersion"] for allocation in nomad.running(job)}

@@ -1,0 +1,109 @@
+"""deploy/nomad on a real Nomad agent: built, scaled, upgraded and stopped in the midst of builds, without a failed build."""
+
+import re
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.nomad.fleet import Fleet, fleet, load, versions
+from tests.e2e.test_failures import sleeping, wait_until
+from tests.kit.parts.nomad import Nomad, nomad_agent
+from tests.kit.parts.process import child
+
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
+
+CLIENTS = 3
+
+
+@pytest.fixture(scope="module")
+def nomad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nomad]:
+    with nomad_agent(tmp_path_factory.mktemp("nomad")) as agent:
+        yield agent
+
+
+@pytest.fixture(scope="module")
+def mesh(nomad: Nomad, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    folder = tmp_path_factory.mktemp("fleet")
+    nomad.call("var", "put", "nomad/jobs", "s3_access_key=buildmesh-test", "s3_secret_key=buildmesh-test-secret")
+    with fleet(nomad, folder, infrastructure={"tls": False}, services={"tls": False}) as started:
+        yield started
+
+
+@pytest.fixture
+def build(mesh: Fleet, busybox: str, tmp_path: Path) -> Callable[[str], None]:
+    """Two steps that depend on each other, on content of its own; the output must be that content."""
+
+    def one(name: str) -> None:
+        folder, out = tmp_path / name, tmp_path / f"{name}-out"
+        folder.mkdir()
+        steps = f"RUN sleep 0.3; echo {name} > /first\nRUN sleep 0.3; cat /first > /second\n"
+        (folder / "Dockerfile").write_text(f"FROM {busybox}\n{steps}FROM scratch\nCOPY --from=0 /second /\n")
+        said = subprocess.run(
+            [*mesh.client.build_argv(folder), "--output", f"type=local,dest={out}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        assert said.returncode == 0, said.stderr[-4000:]
+        assert (out / "second").read_text() == f"{name}\n"
+
+    return one
+
+
+def metric(mesh: Fleet, service: str, sample: str) -> float:
+    """The sum of a sample (a regular expression) over all instances, found as Prometheus finds them: by the port in their tags."""
+    total = 0.0
+    for found in mesh.nomad.api(f"service/buildmesh-{service}"):
+        port = next(tag.partition(":")[2] for tag in found["Tags"] if tag.startswith("metrics:"))
+        with urllib.request.urlopen(f"http://{found['Address']}:{port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        total += sum(float(value) for value in re.findall(rf"^{sample} (\S+)$", text, re.MULTILINE))
+    return total
+
+
+def test_the_fleet_builds(mesh: Fleet, build: Callable[[str], None]) -> None:
+    """Each service is found and well; slots are told, none of them in use after the build."""
+    build("first")
+
+    assert metric(mesh, "executor", "buildmesh_executor_slots") >= 1
+    assert metric(mesh, "executor", "buildmesh_executor_slots_busy") == 0
+
+
+def test_scaled_and_upgraded_in_the_midst_of_builds(mesh: Fleet, build: Callable[[str], None]) -> None:
+    """1 → 2 executors, all services rolled to another version, 2 → 1: each stops by draining."""
+    with load(build, clients=CLIENTS) as builds:
+        mesh.scale("executor", 2)
+        mesh.roll("executor", release="2")
+        upgraded = versions(mesh.nomad, "buildmesh-executor")
+        mesh.roll("frontend", "exporter", "solver", "cachestore", release="2")
+        mesh.scale("executor", 1)
+
+    assert builds.failures == []
+    assert builds.built >= 2 * CLIENTS
+    assert len(upgraded) == 1
+
+
+def test_stopped_and_started_in_the_midst_of_a_build(mesh: Fleet, busybox: str, tmp_path: Path) -> None:
+    """The step that runs ends, the next one waits in the queue for an executor to come: what waits is the autoscaler's signal."""
+    waits = r'buildmesh_queue_depth\{queue="work\.exec\.default\.linux-[a-z0-9-]+"\}'
+    mark = "2.0417"
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {busybox}\nRUN sleep {mark}; echo a > /a\nRUN cat /a > /b\nFROM scratch\nCOPY --from=0 /b /\n"
+    )
+    argv = [*mesh.client.build_argv(tmp_path), "--output", f"type=local,dest={tmp_path}/out"]
+    log = tmp_path / "client.log"
+    with log.open("wb") as sink, child(argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink) as started:
+        wait_until(lambda: sleeping(mark), 30)
+        mesh.stop("executor")
+        wait_until(lambda: metric(mesh, "solver", waits) >= 1, 30)
+        mesh.start("executor")
+        code = started.wait(90)
+
+    assert code == 0, log.read_text()[-4000:]
+    assert (tmp_path / "out/b").read_text() == "a\n"
+    assert metric(mesh, "solver", waits) == 0
