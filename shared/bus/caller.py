@@ -19,6 +19,8 @@ from shared.wire.failure import Failure, from_failure
 OnProgress = Callable[[Any], None]
 
 MAX_QUEUES: Final = 100
+SOONEST: Final = 0.0005
+"""Seconds. A build's first question often overtakes the subscription of the solver that has just taken it, by a millisecond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,7 @@ class OpenCall:
         self.until = until
         self.absent = absent
         self.alone_since = 0.0  # when the bus first said that nobody listens
+        self.alone_wait = SOONEST  # until it is asked again
         self.sent = now
         self.sends = 1
         self.unsent = True
@@ -200,7 +203,8 @@ class Caller:
 
     async def _send_soon(self, call: OpenCall) -> None:
         """Nobody listens yet: services start in any order."""
-        await asyncio.sleep(self._settings.nobody)
+        await asyncio.sleep(call.alone_wait)
+        call.alone_wait = min(2 * call.alone_wait, self._settings.nobody)
         if not call.outcome.done() and not call.accepted:
             await self._send(call)
 

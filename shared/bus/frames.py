@@ -37,7 +37,7 @@ class CallSettings:
     gone: float = 1.0  # it has not been for so long: the call is lost at once
     orphan: float = 30.0  # the caller has not been connected for so long: nobody wants the answer
     resend: float = 1.0  # an unconfirmed request is sent again, at doubling intervals
-    nobody: float = 0.02  # nobody listens yet: ask again
+    nobody: float = 0.02  # nobody listens: ask again after so long; sooner at first, since a listener may be on its way
     accept_within: float = 30.0
     requeue: float = 45.0  # queued work that is neither waiting nor accepted for so long is queued again
     limit: int = 64 * 1024

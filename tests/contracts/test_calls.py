@@ -97,6 +97,19 @@ async def test_a_server_that_comes_later_is_found(connect: Any, blobs: MemoryBlo
     assert answer.data == b"x"
 
 
+async def test_a_server_that_comes_a_moment_later_is_asked_at_once() -> None:
+    """Each build begins so: its first question overtakes the solver's subscription."""
+    subject, bus, slow = unique("call"), MemoryBus(), CallSettings(nobody=6.0, resend=60.0)
+    async with Calls(bus, settings=slow) as server, Calls(bus, settings=slow) as client, asyncio.timeout(2), asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(client.call(subject, ask()))
+        for _ in range(10):  # the question is out, and nobody has heard it
+            await asyncio.sleep(0)
+        async with serving(server, subject, {Ask: echo}):
+            answer = await asked
+
+    assert answer.data == b"x"
+
+
 async def test_what_waits_in_a_queue_is_counted_until_somebody_takes_it(connect: Any, blobs: MemoryBlobs) -> None:
     """The figures that autoscaling goes by."""
     subject, taken, enough = unique("work"), asyncio.Event(), asyncio.Event()
