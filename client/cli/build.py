@@ -67,14 +67,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.ref_file:
         _write(arguments.ref_file, ref)
 
-    async def work(peer: CallOpener) -> None:
-        answer = await _shown(peer, request, arguments, ref)
+    async def work() -> None:
+        async with reach.daemon(arguments) as peer:
+            answer = await _shown(peer, request, arguments, ref)
         if arguments.metadata_file:
             _write(arguments.metadata_file, json.dumps(metadata(answer), indent=2))
         if arguments.quiet:
             print(answer.get("containerimage.digest", ""))
 
-    return reach.complete(work, arguments, prefix="failed to solve: ")
+    return reach.complete(lambda: asyncio.run(work()), prefix="failed to solve: ")
 
 
 async def _shown(peer: CallOpener, request: BuildRequest, arguments: argparse.Namespace, ref: str) -> dict[str, str]:

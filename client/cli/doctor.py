@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    found = [*machine(), asyncio.run(_daemon(arguments))]
+    found = [*machine(), _daemon(arguments)]
     for finding in found:
         sign = {True: "ok  ", False: "FAIL", None: "note"}[finding.good]
         print(f"{sign} {finding.what}" + (f"\n     → {finding.cure}" if finding.cure and not finding.good else ""))
@@ -117,7 +115,7 @@ def _space(folder: str) -> Finding:
 
 def _packages() -> Finding:
     missing = []
-    for name in ("hpack", "google.protobuf", "uvloop", "zstandard", "isal"):
+    for name in ("grpc", "hpack", "google.protobuf", "uvloop", "zstandard", "isal"):
         try:
             __import__(name)
         except ImportError:
@@ -126,11 +124,10 @@ def _packages() -> Finding:
     return Finding(what=text, good=not missing, cure="pip install -r requirements.lock")
 
 
-async def _daemon(arguments: argparse.Namespace) -> Finding:
+def _daemon(arguments: argparse.Namespace) -> Finding:
     try:
-        async with reach.daemon(arguments) as peer:
-            data = await peer.unary("/moby.buildkit.v1.Control/Info", b"", within=arguments.timeout)
-    except (BuildmeshError, socket.gaierror) as error:
+        with reach.asked(arguments) as daemon:
+            version = daemon.ask("Info", control_pb2.InfoRequest(), control_pb2.InfoResponse, within=arguments.timeout).buildkitVersion
+    except BuildmeshError as error:
         return Finding(what=f"daemon at {arguments.addr}: {error}", good=None, cure="buildmesh up (or buildmeshd), or give --addr")
-    version = control_pb2.InfoResponse.FromString(data).buildkitVersion
     return Finding(what=f"daemon at {arguments.addr}: {version.package} {version.version}", good=True)

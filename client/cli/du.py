@@ -8,7 +8,6 @@ from client.cli import reach
 from client.cli.table import age, table
 from client.progress.steps import seconds, size_text
 from shared.pb import control_pb2
-from shared.rpc import CallOpener
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,14 +17,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    async def work(peer: CallOpener) -> None:
+    def work() -> None:
         request = control_pb2.DiskUsageRequest(filter=arguments.filter)
-        data = await peer.unary("/moby.buildkit.v1.Control/DiskUsage", request.SerializeToString())
-        records = list(control_pb2.DiskUsageResponse.FromString(data).record)
+        with reach.asked(arguments) as daemon:
+            records = list(daemon.ask("DiskUsage", request, control_pb2.DiskUsageResponse).record)
         print(_details(records) if arguments.verbose else summary(records))
         print(_totals(records))
 
-    return reach.complete(work, arguments)
+    return reach.complete(work)
 
 
 def summary(records: list[control_pb2.UsageRecord]) -> str:

@@ -7,13 +7,11 @@ import sys
 
 from client.cli import reach
 from client.cli.table import age, table
+from client.control import Control
 from client.progress import make_display
 from client.progress.steps import seconds
 from shared.errors import InvalidInput
 from shared.pb import control_pb2
-from shared.rpc import CallOpener
-
-_CONTROL = "/moby.buildkit.v1.Control/"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,18 +21,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    async def work(peer: CallOpener) -> None:
-        match arguments.action:
-            case "ls":
-                print(listing(await _records(peer)))
-            case "logs":
-                await _logs(peer, _one(arguments.ref))
-            case _:
-                for ref in arguments.ref:
-                    request = control_pb2.UpdateBuildHistoryRequest(Ref=ref, Delete=True)
-                    await peer.unary(_CONTROL + "UpdateBuildHistory", request.SerializeToString())
+    def work() -> None:
+        with reach.asked(arguments) as daemon:
+            match arguments.action:
+                case "ls":
+                    print(listing(_records(daemon)))
+                case "logs":
+                    _logs(daemon, _one(arguments.ref))
+                case _:
+                    for ref in arguments.ref:
+                        request = control_pb2.UpdateBuildHistoryRequest(Ref=ref, Delete=True)
+                        daemon.ask("UpdateBuildHistory", request, control_pb2.UpdateBuildHistoryResponse)
 
-    return reach.complete(work, arguments)
+    return reach.complete(work)
 
 
 def _one(refs: list[str]) -> str:
@@ -43,15 +42,10 @@ def _one(refs: list[str]) -> str:
     return refs[0]
 
 
-async def _records(peer: CallOpener) -> list[control_pb2.BuildHistoryRecord]:
+def _records(daemon: Control) -> list[control_pb2.BuildHistoryRecord]:
     request = control_pb2.BuildHistoryRequest(EarlyExit=True)
-    found: dict[str, control_pb2.BuildHistoryRecord] = {}
-    async with await peer.open(_CONTROL + "ListenBuildHistory") as call:
-        await call.send(request.SerializeToString())
-        call.close_send()
-        async for message in call.messages():
-            record = control_pb2.BuildHistoryEvent.FromString(message).record
-            found[record.Ref] = record
+    events = daemon.listen("ListenBuildHistory", request, control_pb2.BuildHistoryEvent)
+    found = {event.record.Ref: event.record for event in events}
     return sorted(found.values(), key=lambda r: seconds(r.CreatedAt), reverse=True)
 
 
@@ -66,11 +60,8 @@ def listing(records: list[control_pb2.BuildHistoryRecord]) -> str:
     return table(rows)
 
 
-async def _logs(peer: CallOpener, ref: str) -> None:
+def _logs(daemon: Control, ref: str) -> None:
     display = make_display("plain", sys.stdout)
-    async with await peer.open(_CONTROL + "Status") as call:
-        await call.send(control_pb2.StatusRequest(Ref=ref).SerializeToString())
-        call.close_send()
-        async for message in call.messages():
-            display.update(control_pb2.StatusResponse.FromString(message))
+    for told in daemon.listen("Status", control_pb2.StatusRequest(Ref=ref), control_pb2.StatusResponse):
+        display.update(told)
     display.close()

@@ -9,7 +9,6 @@ from client.cli import reach
 from client.cli.du import summary
 from client.progress.steps import size_text
 from shared.pb import control_pb2
-from shared.rpc import CallOpener
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -39,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    async def work(peer: CallOpener) -> None:
+    def work() -> None:
         request = control_pb2.PruneRequest(
             filter=arguments.filter,
             all=arguments.all,
@@ -48,14 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
             maxUsedSpace=int(arguments.max_used_space * 1e6),
             minFreeSpace=int(arguments.min_free_space * 1e6),
         )
-        removed = []
-        async with await peer.open("/moby.buildkit.v1.Control/Prune") as call:
-            await call.send(request.SerializeToString())
-            call.close_send()
-            async for message in call.messages():
-                removed.append(control_pb2.UsageRecord.FromString(message))
+        with reach.asked(arguments) as daemon:
+            removed = list(daemon.listen("Prune", request, control_pb2.UsageRecord))
         if removed:
             print(summary(removed))
         print(f"Total:\t{size_text(sum(record.Size for record in removed))}")
 
-    return reach.complete(work, arguments)
+    return reach.complete(work)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
-import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Final
 
+from client.control import Control, Tls, control
 from client.excerpt import excerpts
 from shared.errors import BuildmeshError, Code, InvalidInput
-from shared.rpc import CallOpener, connect
+
+if TYPE_CHECKING:
+    import ssl
+
+    from shared.rpc import CallOpener
 
 DEFAULT_ADDRESS: Final = "unix:///run/buildmesh/buildmeshd.sock"
 
@@ -36,6 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def tls_context(arguments: argparse.Namespace) -> ssl.SSLContext | None:
     """None when no TLS option is given. Raises InvalidInput for files that can't be used."""
+    import ssl
+
     if not (arguments.tlscacert or arguments.tlscert):
         return None
     try:
@@ -50,21 +55,26 @@ def tls_context(arguments: argparse.Namespace) -> ssl.SSLContext | None:
 
 @asynccontextmanager
 async def daemon(arguments: argparse.Namespace) -> AsyncIterator[CallOpener]:
-    """A connection as the options ask for."""
+    """A connection that can hold a session, as the options ask for."""
+    from shared.rpc import connect
+
     tls = tls_context(arguments)
     async with connect(arguments.addr, tls=tls, server_name=arguments.tlsservername, within=arguments.timeout) as peer:
         yield peer
 
 
-def complete(work: Callable[[CallOpener], Awaitable[None]], arguments: argparse.Namespace, *, prefix: str = "") -> int:
-    """Run `work` against the daemon; an error is printed as buildctl prints it. Returns the exit status."""
+def asked(arguments: argparse.Namespace) -> AbstractContextManager[Control]:
+    """A connection for asking only, as the options ask for."""
+    tls = None
+    if arguments.tlscacert or arguments.tlscert:
+        tls = Tls(ca=arguments.tlscacert, cert=arguments.tlscert, key=arguments.tlskey, server_name=arguments.tlsservername)
+    return control(arguments.addr, tls=tls, within=arguments.timeout)
 
-    async def run() -> None:
-        async with daemon(arguments) as peer:
-            await work(peer)
 
+def complete(work: Callable[[], None], *, prefix: str = "") -> int:
+    """Run `work`; an error is printed as buildctl prints it. Returns the exit status."""
     try:
-        asyncio.run(run())
+        work()
     except BuildmeshError as error:
         sys.stderr.write(excerpts(error))
         print(f"error: {prefix}{told(error)}", file=sys.stderr)

@@ -7,7 +7,6 @@ import argparse
 from client.cli import reach
 from client.cli.table import table
 from shared.pb import control_pb2, ops_pb2
-from shared.rpc import CallOpener
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,17 +16,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    async def work(peer: CallOpener) -> None:
+    def work() -> None:
         request = control_pb2.ListWorkersRequest(filter=arguments.filter)
-        data = await peer.unary("/moby.buildkit.v1.Control/ListWorkers", request.SerializeToString())
+        with reach.asked(arguments) as daemon:
+            found = daemon.ask("ListWorkers", request, control_pb2.ListWorkersResponse)
         rows = [("ID", "PLATFORMS")]
-        for worker in control_pb2.ListWorkersResponse.FromString(data).record:
+        for worker in found.record:
             rows.append((worker.ID, ",".join(map(platform_text, worker.platforms))))
             if arguments.verbose:
                 rows += [("", f"{key}={value}") for key, value in sorted(worker.Labels.items())]
         print(table(rows))
 
-    return reach.complete(work, arguments)
+    return reach.complete(work)
 
 
 def platform_text(platform: ops_pb2.Platform) -> str:

@@ -3,9 +3,12 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 from tests.meta.sources import ROOT, functions, parsed, source_files, statements
 
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
+SERVICES = ("gateway", "frontend", "solver", "executor", "exporter", "cachestore")
 MOST_WITHOUT_TEST = 125
 """Source files that no test imports by name (others reach them through the package or the service). This number only goes down."""
 
@@ -81,6 +84,19 @@ def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
         case ast.Expr(value=ast.Constant(value=str())) as docstring:
             lines -= (docstring.end_lineno or docstring.lineno) - docstring.lineno + 1
     return lines
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_its_rooms(service: str) -> None:
+    """And no others; the service room is a file, or a folder that exports `run` alone (docs/adr/0100)."""
+    folder = ROOT / "services" / service
+    found = {path.name for path in folder.iterdir() if path.name != "__pycache__"}
+    room = "service" if (folder / "service").is_dir() else "service.py"
+
+    assert found == {"__init__.py", "__main__.py", "adapters", "config.py", "core", "ports.py", room}
+    if room == "service":
+        exports = [node for node in parsed(folder / "service/__init__.py").body if isinstance(node, ast.Assign)]
+        assert [ast.unparse(node) for node in exports] == ["__all__ = ['run']"]
 
 
 def test_no_nameless_module() -> None:
