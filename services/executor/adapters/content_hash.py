@@ -22,7 +22,8 @@ Mount = Callable[[], AbstractContextManager[str]]
 class ContentHashes:
     """Checksums of immutable snapshots. Every method blocks and is thread-safe; equal snapshots are hashed by one thread at a time.
 
-    `directory` keeps one small file per hashed snapshot (a cache: anything unreadable in it is computed again).
+    `directory` keeps one file per hashed snapshot (a cache: anything unreadable in it is computed again). `save` writes what is new there:
+    from time to time and at the end, since a tree of 20,000 files takes longer to write than one changed file takes to hash.
     """
 
     def __init__(self, directory: Path, *, keep: int = 20) -> None:
@@ -46,15 +47,22 @@ class ContentHashes:
                 raise e.prefixed(f"failed to calculate checksum of ref {snapshot}") from None
 
     def adopt(self, snapshot: str, tree: Tree) -> None:
-        """Take over a tree that was made while the snapshot was filled (local sources); replaces what is known. Durable."""
+        """Take over a tree that was made while the snapshot was filled (local sources); replaces what is known."""
         require_safe_id(snapshot, "snapshot id")
-        entry = _Entry(tree)
-        with entry.lock:
-            with self._lock:
-                self._trees[snapshot] = entry
-                self._trees.move_to_end(snapshot)
-                self._trim()
-            self._save(snapshot, tree)
+        tree.dirty = True
+        with self._lock:
+            self._trees[snapshot] = _Entry(tree)
+            self._trees.move_to_end(snapshot)
+            self._trim()
+
+    def save(self) -> None:
+        """Write the trees that know more than their files."""
+        with self._lock:
+            known = list(self._trees.items())
+        for snapshot, entry in known:
+            if entry.tree.dirty:
+                with entry.lock:
+                    self._save(snapshot, entry)
 
     def alias(self, snapshot: str, target: str) -> None:
         """From now on `snapshot` is another name of `target` (a frozen view of a directory that is updated in place)."""
@@ -99,8 +107,6 @@ class ContentHashes:
                 yield entry.tree
             finally:
                 entry.tree.root = _unmounted
-                if entry.tree.dirty:
-                    self._save(snapshot, entry.tree)
 
     def _entry(self, snapshot: str, *, load_only: bool = False) -> "_Entry | None":
         require_safe_id(snapshot, "snapshot id")
@@ -116,8 +122,12 @@ class ContentHashes:
             return entry
 
     def _trim(self) -> None:
+        """Those not asked for longest go to their files; one that is just being asked is only a loss of time."""
         while len(self._trees) > self._keep:
-            self._trees.popitem(last=False)
+            snapshot, entry = self._trees.popitem(last=False)
+            if entry.tree.dirty and entry.lock.acquire(blocking=False):
+                self._write(snapshot, dump_tree(entry.tree))
+                entry.lock.release()
 
     def _load(self, snapshot: str) -> Tree | None:
         try:
@@ -125,16 +135,22 @@ class ContentHashes:
         except (OSError, ValueError):
             return None
 
-    def _save(self, snapshot: str, tree: Tree) -> None:
+    def _save(self, snapshot: str, entry: "_Entry") -> None:
+        data = dump_tree(entry.tree)
+        entry.tree.dirty = False
+        with self._lock:
+            if self._trees.get(snapshot) is entry:  # else forgotten meanwhile: what it says is no longer true
+                self._write(snapshot, data)
+
+    def _write(self, snapshot: str, data: bytes) -> None:
         path = self._path(snapshot)
         temporary = path.with_name(f"{path.name}.{threading.get_ident()}.tmp")
         try:
-            temporary.write_bytes(dump_tree(tree))
+            temporary.write_bytes(data)
             os.replace(temporary, path)
         except OSError:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-        tree.dirty = False
 
     def _path(self, snapshot: str) -> Path:
         return self._directory / snapshot

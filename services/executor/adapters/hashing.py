@@ -1,5 +1,7 @@
 """ContentHash: the digest of the selected content of a ref."""
 
+import asyncio
+
 from services.executor.adapters.content_hash import ContentHashes, hash_of_scratch
 from services.executor.adapters.materialise import Materialise
 from services.executor.adapters.reporter import reporting
@@ -10,6 +12,7 @@ from shared.bus.calls import Served
 from shared.model import Digest
 from shared.wire.messages import ContentHash, ContentHashed, HashSelector
 
+SAVE_SECONDS = 5.0
 _NO_VERTEX = Digest("sha256:" + "0" * 64)
 
 
@@ -27,6 +30,15 @@ class Hashing:
         async with reporting(served, request.vertex or _NO_VERTEX) as report:
             id = await self._materialise.one(request.ref, request.scope, report)
         return ContentHashed(digest=await self._threads.do(self._hashes.hash, id, lambda: self._store.mount(id), selections))
+
+    async def keep(self) -> None:
+        """Write digests that are new to their files, until cancelled, and then once more."""
+        try:
+            while True:
+                await asyncio.sleep(SAVE_SECONDS)
+                await self._threads.do(self._hashes.save)
+        finally:
+            self._hashes.save()
 
 
 def _selection(selector: HashSelector) -> Selection:

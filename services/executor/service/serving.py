@@ -141,6 +141,7 @@ async def _answer(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: async
     background = [
         tasks.create_task(workers.house.follow_leases(mesh.bus, lambda: up.up("executor-leases")), name="leases"),
         tasks.create_task(workers.house.sweep(), name="lease sweep"),
+        tasks.create_task(workers.hashing.keep(), name="content hashes"),
     ]
     async with asyncio.TaskGroup() as serving:
         named = subjects.executor_call(parts.home)

@@ -8,7 +8,7 @@ import pytest
 
 from services.executor.adapters.content_hash import ContentHashes, hash_of_scratch
 from services.executor.adapters.content_hash_store import dump_tree, load_tree
-from services.executor.adapters.content_hash_tree import received_tree, scanned_tree
+from services.executor.adapters.content_hash_tree import Tree, received_tree, scanned_tree
 from services.executor.core.selection import Selection
 from shared.errors import NotFound
 
@@ -41,6 +41,7 @@ def test_the_second_time_nothing_is_mounted(tmp_path: Path, mount: _Counted) -> 
     digest = first.hash("id1", mount, [Selection(path="/d"), Selection(path="/l", follow_links=True)])
 
     assert digest == first.hash("id1", mount, [Selection(path="/d"), Selection(path="/l", follow_links=True)])
+    first.save()
     again = ContentHashes(tmp_path / "state")
     assert digest == again.hash("id1", mount, [Selection(path="/d"), Selection(path="/l", follow_links=True)])
     assert mount.count == 1
@@ -48,7 +49,10 @@ def test_the_second_time_nothing_is_mounted(tmp_path: Path, mount: _Counted) -> 
 
 def test_broken_state_is_computed_again(tmp_path: Path, mount: _Counted) -> None:
     """Garbage in the state directory costs time only."""
-    digest = ContentHashes(tmp_path / "state").hash("id1", mount, [])
+    hashes = ContentHashes(tmp_path / "state")
+    digest = hashes.hash("id1", mount, [])
+    hashes.save()
+    assert (tmp_path / "state" / "id1").stat().st_size > 0
     (tmp_path / "state" / "id1").write_bytes(b"\x92\x01\xff")
 
     assert digest == ContentHashes(tmp_path / "state").hash("id1", mount, [])
@@ -119,6 +123,34 @@ def test_changes_are_seen_and_nothing_else_is_read(tmp_path: Path, mount: _Count
     hashes.adopt("id2", received_tree(lambda: ""))
 
     assert hashes.hash("id2", mount, []) == hashes.hash("id1", mount, [])
+
+
+def test_what_is_forgotten_while_it_is_written_stays_forgotten(tmp_path: Path, mount: _Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that speaks of the old content would be believed after a restart."""
+    hashes = ContentHashes(tmp_path / "state")
+    before = hashes.hash("id1", mount, [])
+
+    def dump(tree: Tree) -> bytes:
+        hashes.forget("id1")
+        return dump_tree(tree)
+
+    monkeypatch.setattr("services.executor.adapters.content_hash.dump_tree", dump)
+    hashes.save()
+    (mount.path / "new").write_text("y")
+
+    assert before != ContentHashes(tmp_path / "state").hash("id1", mount, [])
+
+
+def test_a_tree_taken_over_is_kept_for_a_restart_even_when_nothing_changed(tmp_path: Path, mount: _Counted) -> None:
+    hashes = ContentHashes(tmp_path / "state")
+    digest = hashes.hash("id1", mount, [])
+    tree = hashes.take("id1")
+    assert tree is not None
+    hashes.adopt("id1", tree)
+    hashes.save()
+
+    assert digest == ContentHashes(tmp_path / "state").hash("id1", mount, [])
+    assert mount.count == 1
 
 
 def test_alias(tmp_path: Path, mount: _Counted) -> None:
