@@ -243,8 +243,8 @@ class BuildMemory(Protocol):
     `name`s are unique within a build; messages are those of shared.wire.
     """
 
-    async def claim(self, build: str) -> None:
-        """From now on the build is this process's."""
+    async def claim(self, build: str) -> bool:
+        """From now on the build is this process's. True when another one had it before."""
         ...
 
     async def is_mine(self, build: str) -> bool:

@@ -61,6 +61,8 @@ class OpenCall:
         self.backlog: deque[Envelope] = deque()
         self.server = ""  # who works on it, as far as we know
         self.ticket = ""  # by which queued work is handed back
+        self.attempt = 0  # the delivery that the server works on
+        self.lost_at = 0.0  # when its server was given up; 0 once that has been seen to
         self.gone_since = 0.0  # when the bus first said that this server is not connected
 
     def fail(self, error: BaseException) -> None:
@@ -70,7 +72,12 @@ class OpenCall:
 
     def heed(self, envelope: Envelope, server: str, now: float) -> bool:
         """Whether this frame counts. Once a second server has accepted, the first one (paused, cut off) may only still bring the result."""
-        stale = self.server not in ("", server) and envelope.frame not in (frames.ACCEPTED, frames.RESULT)
+        stale = self.server not in ("", server) and envelope.frame != frames.RESULT
+        if isinstance(envelope.body, Taken):
+            stale = stale and envelope.body.attempt <= self.attempt
+            self.attempt = max(self.attempt, envelope.body.attempt)
+        elif envelope.frame == frames.ACCEPTED:
+            stale = False
         if not stale:
             self.server, self.heard, self.alone_since, self.gone_since = server, now, 0.0, 0.0
         return not stale
@@ -85,7 +92,7 @@ class OpenCall:
             return
         match envelope.frame:
             case frames.ACCEPTED:
-                self.accepted = True
+                self.accepted, self.lost_at = True, 0.0
                 self.ticket = envelope.body.ticket if isinstance(envelope.body, Taken) else ""
             case frames.HEARTBEAT:
                 self.accepted = True
@@ -146,7 +153,9 @@ class Caller:
         reply = f"{self._inbox}.{call.id}"
         try:
             if call.queued:
-                await self._bus.enqueue(call.subject, call.data, key=f"{call.id}-{call.sends}", headers={frames.REPLY: reply})
+                await self._bus.enqueue(
+                    call.subject, call.data, key=f"{call.id}-{call.sends}", headers={frames.REPLY: reply, frames.SENDS: str(call.sends)}
+                )
             else:
                 await self._bus.publish(call.subject, call.data, reply=reply)
         except Unavailable:
@@ -252,6 +261,7 @@ class Caller:
             call.fail(CallLost(why))
             return
         call.abandon()
+        call.lost_at = call.heard = asyncio.get_running_loop().time()
         if call.ticket:
             ticket, call.ticket = call.ticket, ""
             with suppress(Unavailable):
@@ -265,16 +275,21 @@ class Caller:
             await self._send(call)
 
     async def _tick_queued(self, call: OpenCall, now: float) -> None:
-        """A dead server's work is delivered again by the queue; only when the queue has forgotten it, it is queued anew."""
+        """A dead server's work is delivered again by the queue; only when the queue has forgotten it, it is queued anew.
+
+        After a loss that is looked at soon: what died may have been the bus as well, with its folder. Two copies do no harm.
+        """
+        patience = self._settings.forgotten if call.lost_at else self._settings.requeue
         if call.unsent:
             await self._send(call)
         elif now > call.until:
             call.fail(CallLost(f"nobody took the work from {call.subject}"))
-        elif now - max(call.heard, call.sent) > self._settings.requeue:
-            call.sent = now
-            if await self._bus.depth(call.subject) == 0:
-                call.sends += 1
-                await self._send(call)
+        elif now - max(call.heard, call.sent) > patience:
+            call.sent, call.lost_at = now, 0.0
+            with suppress(Unavailable):
+                if await self._bus.depth(call.subject) == 0:
+                    call.sends += 1
+                    await self._send(call)
 
     def end(self) -> None:
         """The bus goes away: whoever still waits gets Canceled."""

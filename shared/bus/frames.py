@@ -18,6 +18,7 @@ RETURNED = "returned"  # work went back to its queue (the server drains); somebo
 CANCEL = "cancel"  # broadcast on calls.cancel by the caller
 
 REPLY = "reply"  # header of queued work: the caller's inbox
+SENDS = "sends"  # header of queued work: how often the caller has queued it
 
 # Tokens below an inbox. A frame comes to <inbox>.<call id>.<server>; <server> is the last token of the server's own inbox.
 ALIVE = "alive"  # <inbox>.alive.<call id>: does this server still work on the call?
@@ -39,6 +40,7 @@ class CallSettings:
     resend: float = 1.0  # an unconfirmed request is sent again, at doubling intervals
     nobody: float = 0.02  # nobody listens: ask again after so long; sooner at first, since a listener may be on its way
     accept_within: float = 30.0
+    forgotten: float = 3.0  # queued work that a dead server had and nobody has taken since is queued again
     requeue: float = 45.0  # queued work that is neither waiting nor accepted for so long is queued again
     limit: int = 64 * 1024
     running: int = 4096  # calls that one server works on at a time

@@ -66,17 +66,20 @@ class NatsKeyValue:
 
     async def put(self, key: str, value: bytes) -> int:
         revision = int(await self._do(lambda: self._kv.put(key, value)))
-        if self._ttl:
-            self._mine[key] = (value, asyncio.get_running_loop().time() + self._ttl)
+        self._remember(key, value)
         return revision
 
+    def _remember(self, key: str, value: bytes) -> None:
+        if self._ttl:
+            self._mine[key] = (value, asyncio.get_running_loop().time() + self._ttl)
+
     async def create(self, key: str, value: bytes) -> int | None:
-        return await self._compared(lambda: self._kv.create(key, value))
+        return await self._compared(key, value, lambda: self._kv.create(key, value))
 
     async def update(self, key: str, value: bytes, *, revision: int) -> int | None:
-        return await self._compared(lambda: self._kv.update(key, value, last=revision))
+        return await self._compared(key, value, lambda: self._kv.update(key, value, last=revision))
 
-    async def _compared(self, write: Callable[[], Awaitable[Any]]) -> int | None:
+    async def _compared(self, key: str, value: bytes, write: Callable[[], Awaitable[Any]]) -> int | None:
         from nats.js.errors import KeyWrongLastSequenceError
 
         async def attempt() -> int | None:
@@ -85,7 +88,10 @@ class NatsKeyValue:
             except KeyWrongLastSequenceError:
                 return None
 
-        return await self._do(attempt)
+        revision = await self._do(attempt)
+        if revision is not None:
+            self._remember(key, value)
+        return revision
 
     async def delete(self, key: str) -> None:
         self._mine.pop(key, None)

@@ -20,6 +20,7 @@ from shared.wire.failure import to_failure
 REMEMBERED = 1024  # finished and cancelled ids that are kept in mind
 MAX_KEPT_ANSWER = 4096  # bytes
 ANSWER_TRIES = 60  # half a second apart
+COPIES = 1000  # deliveries of one copy of queued work, at most
 _SUBJECT = re.compile(r"[\w$.-]+", re.ASCII)
 
 
@@ -166,10 +167,13 @@ class Server:
 
     async def _is_new(self, id: str, reply: str, lease: Lease | None) -> bool:
         """False for repeated and cancelled calls, which are answered here."""
-        if id in self._running:
-            self._running[id].reply = reply or self._running[id].reply
-            self._running[id].accepted = False  # confirm again
-        elif id in self._finished:
+        if (running := self._running.get(id)) is not None:
+            running.reply = reply or running.reply
+            running.accepted = False  # confirm again
+            if lease is not None:  # the former claim has run out: the work stays in the queue until this one is done
+                running.lease = lease
+            return False
+        if id in self._finished:
             if self._finished[id] and reply:
                 await self._tell(reply, self._finished[id])
         elif id in self._cancelled:
@@ -288,7 +292,7 @@ class Server:
         for running in list(self._running.values()):
             if not running.accepted and now - running.started >= self._settings.accept_after:
                 running.accepted, running.beat = True, now
-                await self.send(running, frames.ACCEPTED, Taken(ticket=running.lease.ticket) if running.lease is not None else None)
+                await self.send(running, frames.ACCEPTED, _taken(running.lease))
             elif now - running.beat >= self._settings.heartbeat:
                 running.beat = now
                 if self._is_orphan(running, now):
@@ -298,6 +302,14 @@ class Server:
                 if running.lease is not None:
                     with suppress(Unavailable):
                         await running.lease.keep()
+
+
+def _taken(lease: Lease | None) -> Taken | None:
+    """Later copies of the work come after all deliveries of earlier ones."""
+    if lease is None:
+        return None
+    sends = lease.delivery.headers.get(frames.SENDS, "")
+    return Taken(ticket=lease.ticket, attempt=lease.attempt + COPIES * (int(sends[:6]) if sends.isdecimal() else 1))
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -282,9 +282,13 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """Body of the `accepted` frame of queued work. With `ticket` the caller hands the work back when its server is gone."""
+    """Body of the `accepted` frame of queued work. With `ticket` the caller hands the work back when its server is gone.
+
+    `attempt` counts the deliveries of the work: whoever has a later one has the say.
+    """
 
     ticket: str
+    attempt: int = 1
 
 
 # --- solver → frontend ------------------------------------------------------------------------------------------------------

@@ -23,9 +23,15 @@ class BusMemory:
         self._wrapper = Wrapper(Codec(), claims, INLINE)
         self._bucket: KeyValue | None = None
 
-    async def claim(self, build: str) -> None:
+    async def claim(self, build: str) -> bool:
         """From now on it is ours; whoever had it before may only stop."""
+        try:
+            if await (await self._open()).create(f"{build}.{OWNER}", self._me.encode()) is not None:
+                return False
+        except BuildmeshError as error:
+            self._log.warning("a build could not be claimed", build=build, error=str(error))
         await self._put(build, OWNER, self._me.encode())
+        return True
 
     async def is_mine(self, build: str) -> bool:
         """False once another solver has claimed it. While nobody can be asked: True."""
@@ -81,8 +87,9 @@ class BusMemory:
 class NoMemory:
     """BuildMemory where nobody else could go on: all services are one process."""
 
-    async def claim(self, build: str) -> None:
-        """Nobody else could."""
+    async def claim(self, build: str) -> bool:
+        """Nobody else could have had it."""
+        return False
 
     async def is_mine(self, build: str) -> bool:
         """Always."""

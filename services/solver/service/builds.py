@@ -72,9 +72,10 @@ class Builds:
         stream = Stream(request.ref, self._journal, self._now)
         try:
             entitlements = grant(request.entitlements, self._config.entitlements)
-            await self._world.memory.claim(request.ref)
+            self._log.info("build begins", build=request.ref, attempt=served.attempt)
+            resumed = await self._world.memory.claim(request.ref) or served.attempt > 1
             build = self._running[request.ref] = RunningBuild(request, entitlements, self._world, stream, self._tracer.current())
-            return await self._run(build, resumed=served.attempt > 1)
+            return await self._run(build, resumed=resumed)
         finally:
             running = self._running.pop(request.ref, None)
             self._world.engine.close_job(request.ref)
