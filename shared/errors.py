@@ -284,7 +284,10 @@ def compatibility_detail(version: int, feature: str) -> Detail:
     return _detail("CompatibilityFeature", {"version": version, "feature": feature})
 
 
-def first_failure(group: BaseExceptionGroup[BuildmeshError]) -> BuildmeshError:
-    """The first error of a TaskGroup's failure, as itself: siblings were cancelled because of it."""
-    inner = group.exceptions[0]
+def first_failure(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of ours in a TaskGroup's failure, as itself: siblings were cancelled because of it. Without one, the first of all.
+
+    For `except BaseExceptionGroup`: what is raised in `except*` ends up in a group again.
+    """
+    inner = (group.subgroup(BuildmeshError) or group).exceptions[0]
     return first_failure(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -64,7 +64,7 @@ class Processes:
             async with asyncio.TaskGroup() as tasks:
                 async for data in self._call.messages():
                     await self._take(_parsed(data), data, tasks)
-        except* BuildmeshError as group:
+        except BaseExceptionGroup as group:
             raise first_failure(group) from None
 
     async def _take(self, message: pb.ExecMessage, data: bytes, tasks: asyncio.TaskGroup) -> None:

@@ -66,7 +66,7 @@ class _Talk:
                 listening = tasks.create_task(self._listen(running, streams), name="process input")
                 code = await self._output(running, streams)
                 listening.cancel()
-        except* BuildmeshError as group:
+        except BaseExceptionGroup as group:
             raise first_failure(group) from None
         finally:
             await running.kill()

@@ -17,7 +17,7 @@ from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.ports import Blobs
 from shared.blobs.threads import Pool
 from shared.bus.calls import Calls
-from shared.errors import BlobMissing, BuildmeshError, CallLost, InvalidInput, RefLost, first_failure
+from shared.errors import BlobMissing, CallLost, InvalidInput, RefLost, first_failure
 from shared.model import Digest, Layer, Ref
 from shared.oci import chain_ids
 from shared.run.flight import Flight
@@ -57,7 +57,7 @@ class Materialise:
                 for index, ref in enumerate(refs):
                     if ref is not None:
                         tasks.create_task(one(index, ref))
-        except* BuildmeshError as group:
+        except BaseExceptionGroup as group:
             raise first_failure(group) from None
         return tuple(found)
 
@@ -97,7 +97,7 @@ class Materialise:
                 for layer, chain, fetched in zip(layers[start:], chains[start:], ready, strict=True):
                     await fetched
                     parent = await self._unpack(layer, f"chain:{chain}", parent, scope.lease, report)
-        except* BuildmeshError as group:
+        except BaseExceptionGroup as group:
             error = first_failure(group)
             if isinstance(error, BlobMissing):
                 raise RefLost(ref.id, f"snapshot {ref.id}: {error.message}") from None

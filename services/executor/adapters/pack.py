@@ -88,10 +88,11 @@ class LayerPacker:
                         only_known=request.only_known,
                     )
                     packed.append(tasks.create_task(self._one(layer, wanted, request.scope.sessions, report)))
-        except* BuildmeshError as group:
-            raise first_failure(group) from None
-        except* OSError as group:
-            raise Internal(f"can't pack the layers of snapshot {id}: {group.exceptions[0]}") from group
+        except BaseExceptionGroup as group:
+            error = first_failure(group)
+            if isinstance(error, OSError):
+                raise Internal(f"can't pack the layers of snapshot {id}: {error}") from group
+            raise error from None
         return tuple(task.result() for task in packed)
 
     def statistics(self) -> dict[str, int]:

@@ -11,7 +11,7 @@ from services.executor.adapters.tree_tar import tar_chunks
 from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.threads import Pool
 from shared.bus.calls import Served
-from shared.errors import BuildmeshError, InvalidInput, Unsupported, first_failure
+from shared.errors import InvalidInput, Unsupported, first_failure
 from shared.session.filesend import export_file, export_tree
 from shared.session.ports import SessionLinks
 from shared.wire.messages import SendTrees, Sent, Tree
@@ -57,7 +57,7 @@ class TreeSender:
             async with asyncio.TaskGroup() as tasks:
                 for index in range(len(groups)):
                     tasks.create_task(one(index))
-        except* BuildmeshError as group:
+        except BaseExceptionGroup as group:
             raise first_failure(group) from None
         return sum(sent)
 

@@ -95,5 +95,5 @@ async def _all_of(jobs: list[Callable[[], object]]) -> None:
         async with asyncio.TaskGroup() as tasks:
             for job in jobs:
                 tasks.create_task(one(job))
-    except* BuildmeshError as group:
+    except BaseExceptionGroup as group:
         raise first_failure(group) from None

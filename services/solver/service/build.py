@@ -326,7 +326,7 @@ async def _all_refs_of(handles: list[Handle]) -> None:
         async with asyncio.TaskGroup() as tasks:
             for handle in handles:
                 tasks.create_task(_discard(handle))
-    except* BuildmeshError as group:
+    except BaseExceptionGroup as group:
         raise first_failure(group) from None
 
 

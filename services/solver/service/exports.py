@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from services.solver.ports import Exports
 from services.solver.service.build import RunningBuild, all_refs
-from shared.errors import BuildmeshError, RefLost
+from shared.errors import RefLost, first_failure
 from shared.model import CacheEntry, Digest, Platform, Ref
 from shared.wire.messages import BridgeRef, BridgeResult, ExportAttestation, ExportDone, ExportResult, Scope, TypedAttrs
 
@@ -154,9 +154,6 @@ async def _parallel(jobs: list) -> list[ExportDone]:  # type: ignore[type-arg]
     try:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(job) for job in jobs]
-    except* BuildmeshError as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
+    except BaseExceptionGroup as group:
+        raise first_failure(group) from None
     return [task.result() for task in running]

@@ -11,6 +11,7 @@ from shared.errors import (
     Detail,
     InvalidInput,
     NotFound,
+    RefLost,
     first_failure,
     source_detail,
     stack_detail,
@@ -76,3 +77,18 @@ def test_first_failure_of_nested_groups() -> None:
     group: ExceptionGroup[BuildmeshError] = ExceptionGroup("a", [ExceptionGroup("b", [error])])  # type: ignore[list-item]
 
     assert first_failure(group) is error
+
+
+def test_the_first_failure_of_ours_comes_before_others_and_is_raised_as_itself() -> None:
+    ours = RefLost("r")
+
+    def fail() -> None:
+        try:
+            raise BaseExceptionGroup("", [KeyError("x"), BaseExceptionGroup("", [ours])])
+        except BaseExceptionGroup as group:
+            raise first_failure(group) from None
+
+    with pytest.raises(RefLost) as raised:
+        fail()
+    assert raised.value is ours
+    assert isinstance(first_failure(BaseExceptionGroup("", [KeyError("x")])), KeyError)
