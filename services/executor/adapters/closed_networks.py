@@ -27,8 +27,8 @@ async def close_networks(bridge: str, closed: Sequence[str]) -> None:
     for name in closed:
         networks += attached(await _routes(), bridge) if name == ATTACHED else [_network(name)]
     for network in dict.fromkeys(networks):
-        await _drop("FORWARD", "-i", bridge, "-d", network)
-    await _drop("INPUT", "-i", bridge)
+        await _drop("mangle", "FORWARD", "-i", bridge, "-d", network)
+    await _drop("filter", "INPUT", "-i", bridge)
 
 
 def attached(routes: Iterable[object], bridge: str) -> list[str]:
@@ -55,11 +55,12 @@ async def _routes() -> list[object]:
     return routes
 
 
-async def _drop(chain: str, *rule: str) -> None:
+async def _drop(table: str, chain: str, *rule: str) -> None:
+    """One rule, if it is not there. In `mangle`: it comes before `filter`, where CNI's firewall lets its own through first."""
     words = [chain, *rule, "-j", "DROP"]
-    code, _, _ = await capture(["iptables", "--wait", "-C", *words])
+    code, _, _ = await capture(["iptables", "--wait", "-t", table, "-C", *words])
     if code == 0:
         return
-    code, _, said = await capture(["iptables", "--wait", "-I", *words])
+    code, _, said = await capture(["iptables", "--wait", "-t", table, "-I", *words])
     if code:
         raise Unavailable(f"iptables: {said.decode(errors='replace').strip()}")

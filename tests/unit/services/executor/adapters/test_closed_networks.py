@@ -24,7 +24,8 @@ def ip(*words): subprocess.run(["ip", *words], check=True, timeout=10)
 ip("link", "add", "one", "type", "bridge"); ip("addr", "add", "10.1.1.5/24", "dev", "one"); ip("link", "set", "one", "up")
 for _ in range(2):
     asyncio.run(close_networks("buildkit0", ["attached", "192.168.9.0/24", "10.1.1.0/24"]))
-print(subprocess.run(["iptables", "-S"], check=True, timeout=10, capture_output=True, text=True).stdout)
+for table in ("mangle", "filter"):
+    print(subprocess.run(["iptables", "-t", table, "-S"], check=True, timeout=10, capture_output=True, text=True).stdout)
 """
 
 

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from services.executor.adapters import tasks as module
+from services.executor.adapters.op_metrics import OpMetrics
 from services.executor.adapters.tasks import Tasks
 from services.executor.service.run import slots_of
 from shared.errors import Exhausted
 from shared.model import Digest, Platform
+from shared.telemetry import Metrics
 from shared.wire.messages import OpDone, RunOp, Scope
 
 REQUEST = RunOp(
@@ -35,7 +37,15 @@ class Counted(Tasks):
     """Runs nothing, and says how much runs at once."""
 
     def __init__(self, slots: int) -> None:
-        super().__init__(home="a", materialise=None, store=None, runners={}, drivers={}, slots=asyncio.Semaphore(slots))  # type: ignore[arg-type]
+        super().__init__(
+            home="a",
+            materialise=None,  # type: ignore[arg-type]
+            store=None,  # type: ignore[arg-type]
+            runners={},
+            drivers={},
+            slots=asyncio.Semaphore(slots),
+            metrics=OpMetrics(Metrics()),
+        )
         self.go_on = asyncio.Event()
         self.running = 0
 
