@@ -39,6 +39,7 @@ python:
 	@tests/tools/venv dev >/dev/null
 
 tools: python
-	@tests/tools/debian run test docker
-	@tests/tools/install buildctl dockerfile-frontend buildx minio jaeger nomad >/dev/null
+	@tests/tools/debian run test docker metrics
+	@tests/tools/install buildctl dockerfile-frontend buildx minio jaeger nomad compose >/dev/null
 	@$(DEV)/bin/python -m tests.kit.images debian >/dev/null
+	@$(DEV)/bin/python -m tests.kit.fleet_images >/dev/null

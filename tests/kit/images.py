@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -76,14 +76,18 @@ def _busybox(layout: Layout, _work: Path) -> None:
     layout.tag(layout.image([tree.done()], {"Env": [PATH], "Cmd": ["sh"]}), "latest")
 
 
-def _debian(layout: Layout, work: Path) -> None:
-    mmdebstrap = program("mmdebstrap", "tests/tools/debian test")
-    tar = work / "root.tar"
-    argv = [mmdebstrap, "--quiet", "--variant=minbase", f"--include={','.join(DEBIAN_PACKAGES)}"]
+def debian_root(tar: Path, packages: Sequence[str], *options: str) -> None:
+    """A root file system of this machine's Debian release with these packages, as a tar; `options` are mmdebstrap's."""
+    argv = [program("mmdebstrap", "tests/tools/debian test"), "--quiet", "--variant=minbase", f"--include={','.join(packages)}"]
     argv += [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("man", "doc", "locale", "info")]
-    argv += ["--customize-hook=rm -rf $1/var/lib/apt/lists/* $1/var/cache/apt/*", _codename(), str(tar)]
-    env = {**os.environ, "SOURCE_DATE_EPOCH": "0", "TMPDIR": str(work)}
+    argv += ["--customize-hook=rm -rf $1/var/lib/apt/lists/* $1/var/cache/apt/*", *options, _codename(), str(tar)]
+    env = {**os.environ, "SOURCE_DATE_EPOCH": "0", "TMPDIR": str(tar.parent)}
     subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, env=env, timeout=600)
+
+
+def _debian(layout: Layout, work: Path) -> None:
+    tar = work / "root.tar"
+    debian_root(tar, DEBIAN_PACKAGES)
     layout.tag(layout.image([tar.read_bytes()], {"Env": [PATH], "Cmd": ["bash"]}), "latest")
     tar.unlink()
 

@@ -89,3 +89,9 @@ class Layout:
     def tag(self, descriptor: dict[str, Any], name: str) -> None:
         self._index.append({**descriptor, "annotations": {"org.opencontainers.image.ref.name": name}})
         (self.folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": self._index}))
+
+    @staticmethod
+    def digest(folder: Path, name: str) -> str:
+        """The digest of what `name` tags in a layout."""
+        index = json.loads((folder / "index.json").read_text())
+        return next(str(row["digest"]) for row in index["manifests"] if row["annotations"]["org.opencontainers.image.ref.name"] == name)
