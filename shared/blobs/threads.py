@@ -34,6 +34,24 @@ class Pool:
         """Like `do`, but a cancelled waiter leaves only when the call has ended: for calls that hold what is then cleaned up."""
         return await self.stoppable(lambda: None, call, *args, **kwargs)
 
+    async def take(self, undo: Callable[[T], object], call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Like `finish`, for a call whose result somebody has to give back: a waiter that is cancelled meanwhile gives it to `undo`.
+
+        Without this the result of such a call is lost when the cancellation comes while it runs, or in the instant of its end.
+        """
+        taken: list[T] = []
+
+        def note() -> T:
+            taken.append(call(*args, **kwargs))
+            return taken[0]
+
+        try:
+            return await self.finish(note)
+        except asyncio.CancelledError:
+            if taken:
+                await self.finish(undo, taken[0])
+            raise
+
     async def stoppable(self, stop: Callable[[], None], call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Like `finish`; `stop` is called when the waiter is cancelled, so that the call can end early."""
         running = asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*args, **kwargs))

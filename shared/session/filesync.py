@@ -129,7 +129,19 @@ async def receive_tree(
     finally:
         # even when we are cancelled, nothing writes to the destination any more once this returns
         steps.abandon()
-        await asyncio.shield(asyncio.wrap_future(threads.submit(writer.close)))
+        await _to_the_end(asyncio.wrap_future(threads.submit(writer.close)))
+
+
+async def _to_the_end(work: asyncio.Future[None]) -> None:
+    """Waits even when cancelled meanwhile; the cancellation is raised afterwards."""
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _transfer(stream: SessionStream, receiver: Receiver, steps: _Steps, on_progress: Callable[[int], object] | None) -> None:

@@ -63,17 +63,21 @@ class CacheDirs:
         async with self._lock:
             entry = self._shared.get(key)
             if entry is None:
-                entry = self._shared[key] = _Shared(await self._threads.finish(self._claim, key, base, description, True))
+                entry = self._shared[key] = _Shared(await self._threads.take(self._give_back, self._claim, key, base, description, True))
             entry.users += 1
             return entry
 
     async def _own(self, key: str, base: str | None, description: str, *, wait: bool) -> str:
         while True:
             async with self._lock:
-                id = await self._threads.finish(self._claim, key, base, description, not wait)
+                id = await self._threads.take(self._give_back, self._claim, key, base, description, not wait)
             if id:
                 return id
             await asyncio.sleep(_POLL)
+
+    def _give_back(self, id: str) -> None:
+        if id:
+            self._store.unclaim(id)
 
     def _claim(self, key: str, base: str | None, description: str, even_if_busy: bool) -> str:
         """A free directory, or a new one; "" when there is one in use and it has to be waited for."""

@@ -123,7 +123,7 @@ class Materialise:
             else:
                 with tempfile.TemporaryFile(prefix="layer-") as copy:  # a far blob store: layers can be larger than memory
                     async for chunk in reader.chunks():
-                        await self._threads.do(copy.write, chunk)
+                        await self._threads.finish(copy.write, chunk)
                     copy.seek(0)
                     id = await self._threads.do(self._unpack_now, layer, iter(partial(copy.read, _CHUNK), b""), key, parent, lease)
         report.status(status, current=layer.size, total=layer.size, done=True)

@@ -44,12 +44,14 @@ class DiffRunner:
         if lower == upper:
             return (None,)
         if upper is None:  # everything of lower was deleted: a layer of deletions alone
-            empty = await self._threads.finish(self._store.prepare, None, lease=request.scope.lease)
-            upper = (await self._threads.finish(self._store.commit, empty.id)).id
+            upper = await self._threads.finish(self._empty, request.scope.lease)
         report.status("diffing")
         made = await self._threads.finish(self._store.diff, lower, upper, description=request.name, lease=request.scope.lease)
         report.status("diffing", done=True)
         return (made.id,)
+
+    def _empty(self, lease: str) -> str:
+        return self._store.commit(self._store.prepare(None, lease=lease).id).id
 
 
 def _input(inputs: Sequence[str | None], index: int) -> str | None:

@@ -144,7 +144,7 @@ class LayerPacker:
             else:
                 with tempfile.NamedTemporaryFile(dir=self._scratch) as copy:
                     async for chunk in reader.chunks():
-                        await self._threads.do(copy.write, chunk)
+                        await self._threads.finish(copy.write, chunk)
                     copy.flush()
                     digest, diff_id, size = await self._write(lambda: decompress(_file_pieces(Path(copy.name))), wanted)
         if diff_id != source.diff_id:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from services.executor.adapters.claims import claimed
 from services.executor.adapters.sources.image_store import Origins
 from services.executor.core.image_keys import source_key
 from services.executor.core.source_ids import BlobSource, Source
@@ -46,7 +47,7 @@ class BlobDriver:
                 return
             with tempfile.NamedTemporaryFile(prefix="blob-") as copy:
                 async for chunk in reader.chunks(chunk_size=_CHUNK):
-                    await self._threads.do(copy.write, chunk)
+                    await self._threads.finish(copy.write, chunk)
                 copy.flush()
                 yield Path(copy.name)
 
@@ -59,13 +60,15 @@ class BlobDriver:
         assert isinstance(source, BlobSource)
         digest = _digest(source)
         await self._have(source, digest, request.scope.sessions, report)
-        made = await self._threads.do(self._store.prepare, None, description=f"blob {source.reference}", lease=request.scope.lease)
+        made = await claimed(
+            self._threads, self._store, self._store.prepare, None, description=f"blob {source.reference}", lease=request.scope.lease
+        )
         try:
             async with self._blobs.open(digest) as reader:
                 chunks = reader.chunks(chunk_size=_CHUNK)
                 with self._store.mount(made.id, writable=True) as root:
                     await self._write(Path(root) / (_safe(source.filename) or digest.partition(":")[2]), source, chunks)
-            done = await self._threads.do(self._store.commit, made.id)
+            done = await self._threads.finish(self._store.commit, made.id)
         except BaseException:
             self._store.unclaim(made.id)
             raise
@@ -84,7 +87,7 @@ class BlobDriver:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb", buffering=0) as file:
             async for chunk in chunks:
-                await self._threads.do(file.write, chunk)
+                await self._threads.finish(file.write, chunk)
             os.fchown(file.fileno(), source.uid, source.gid)
             os.fchmod(file.fileno(), source.perm or 0o600)
             os.utime(file.fileno(), ns=(0, 0))

@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from pathlib import Path
 
 from services.executor.adapters.agent_sockets import AgentSockets
+from services.executor.adapters.claims import claimed
 from services.executor.adapters.sources.blob import BlobDriver
 from services.executor.adapters.sources.build_memory import BuildMemory
 from services.executor.adapters.sources.git_cli import GitCli
@@ -179,7 +180,7 @@ class GitDriver:
         """The bare repository of the remote, with the wanted object in it. One user at a time."""
         key = f"git-remote:{hashlib.sha256(source.remote.encode()).hexdigest()}"
         async with self._alone(key):
-            snapshot = await self._claim(key, source)
+            snapshot = await claimed(self._threads, self._store, self._claim, key, source)
             try:
                 async with self._mounted(snapshot) as path:
                     repository = dataclasses.replace(git, git_dir=path)
@@ -188,12 +189,12 @@ class GitDriver:
             finally:
                 self._store.unclaim(snapshot.id)
 
-    async def _claim(self, key: str, source: GitSource) -> Snapshot:
-        found = await self._threads.do(self._store.claim, key)
+    def _claim(self, key: str, source: GitSource) -> Snapshot:
+        found = self._store.claim(key)
         if found is not None:
             return found
-        made = await self._threads.do(self._store.prepare, None, description=f"shared git repo for {redact(source.remote)}")
-        await self._threads.do(self._store.put, made.id, key)
+        made = self._store.prepare(None, description=f"shared git repo for {redact(source.remote)}")
+        self._store.put(made.id, key)
         return made
 
     async def _prepare(self, repository: GitCli, source: GitSource, found: Resolved) -> None:
@@ -205,7 +206,7 @@ class GitDriver:
             if not _needs_fresh_repository(e.message):
                 raise
             # a tag was moved, or a branch became a folder of branches: only starting over helps
-            await self._threads.do(_empty, repository.git_dir)
+            await self._threads.finish(_empty, repository.git_dir)
             await self._fetch(repository, source, found, sha256)
 
     async def _fetch(self, repository: GitCli, source: GitSource, found: Resolved, sha256: bool) -> None:
@@ -260,7 +261,9 @@ class GitDriver:
 
     async def _checkout(self, source: GitSource, repository: GitCli, found: Resolved, key: str) -> Snapshot:
         description = f"git snapshot for {redact(source.remote)}#{source.ref}"
-        made = await self._threads.do(self._store.prepare, None, record_type=RecordType.GIT_CHECKOUT, description=description)
+        made = await claimed(
+            self._threads, self._store, self._store.prepare, None, record_type=RecordType.GIT_CHECKOUT, description=description
+        )
         try:
             async with self._mounted(made) as root:
                 if source.checkout_bundle:
@@ -271,7 +274,7 @@ class GitDriver:
                     await self._plain(source, repository, found, root)
                 if source.mtime == "commit":
                     await self._set_times(repository, found, root)
-            return await self._threads.do(self._store.commit, made.id, key=key)
+            return await self._threads.finish(self._store.commit, made.id, key=key)
         except BaseException:
             self._store.unclaim(made.id)
             raise
@@ -297,7 +300,7 @@ class GitDriver:
             raise e.prefixed(f"failed to checkout remote {redact(source.remote)}") from None
         await self._submodules(source, git)
         if source.subdir:
-            await self._threads.do(_lift, root, tree, source.subdir)
+            await self._threads.finish(_lift, root, tree, source.subdir)
 
     async def _with_git_dir(self, source: GitSource, repository: GitCli, found: Resolved, root: Path) -> None:
         """A clone of its own, made from the shared repository over the file protocol so that nothing is linked or shared."""
@@ -333,18 +336,18 @@ class GitDriver:
 
     async def _set_times(self, repository: GitCli, found: Resolved, root: Path) -> None:
         seconds = int((await repository.run("log", "-1", "--format=%ct", found.checksum + "^{commit}")).strip())
-        await self._threads.do(_touch_all, root, seconds * 1_000_000_000)
+        await self._threads.finish(_touch_all, root, seconds * 1_000_000_000)
 
     # --- plumbing ---------------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def _mounted(self, snapshot: Snapshot) -> AsyncIterator[Path]:
         mount = self._store.mount(snapshot.id, writable=True)
-        path = await self._threads.do(mount.__enter__)
+        path = await self._threads.take(lambda _: mount.__exit__(None, None, None), mount.__enter__)
         try:
             yield Path(path)
         finally:
-            await asyncio.shield(self._threads.do(mount.__exit__, None, None, None))
+            await self._threads.finish(mount.__exit__, None, None, None)
 
     @asynccontextmanager
     async def _alone(self, key: str) -> AsyncIterator[None]:

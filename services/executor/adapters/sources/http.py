@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from services.executor.adapters.claims import claimed
 from services.executor.adapters.layer_compression import decompress_stream
 from services.executor.adapters.sources.build_memory import BuildMemory
 from services.executor.core.http_keys import cache_key, file_name, parse_http_time, url_key
@@ -86,10 +87,12 @@ class HttpDriver:
         if found is not None:
             self._store.hold(lease, [found.id])
             return found.id
-        made = await self._threads.do(self._store.prepare, None, description=f"http url {_redacted(source.url)}", lease=lease)
+        made = await claimed(
+            self._threads, self._store, self._store.prepare, None, description=f"http url {_redacted(source.url)}", lease=lease
+        )
         try:
             await self._write(made.id, source, fetched)
-            return (await self._threads.do(self._store.commit, made.id, key=key)).id
+            return (await self._threads.finish(self._store.commit, made.id, key=key)).id
         except BaseException:
             self._store.unclaim(made.id)
             raise
@@ -101,7 +104,7 @@ class HttpDriver:
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
                 with os.fdopen(descriptor, "wb") as file:
                     async for chunk in reader.chunks():
-                        await self._threads.do(file.write, chunk)
+                        await self._threads.finish(file.write, chunk)
                 os.chown(path, source.uid, source.gid)
                 os.chmod(path, source.perm or 0o600)
                 moment = fetched.last_modified * 1_000_000_000

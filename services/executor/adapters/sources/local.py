@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from services.executor.adapters.claims import claimed
 from services.executor.adapters.content_hash import ContentHashes
 from services.executor.adapters.content_hash_tree import Tree, received_tree
 from services.executor.core.image_keys import source_key
@@ -73,14 +74,14 @@ class LocalDriver:
     async def _from(self, asked: _Asked, session: str, lease: str, report: Reporter) -> Ref:
         description = await self._links.describe(session)
         key = f"local:{asked.name}:{asked.source.shared_key_hint}:{description.shared_key}{':metadata' * asked.source.metadata_only}"
-        snapshot = await self._threads.do(self._claim, key, asked.name)
+        snapshot = await claimed(self._threads, self._store, self._claim, key, asked.name)
         try:
             tree = self._hashes.take(snapshot.id) or received_tree(lambda: "")
             with self._store.mount(snapshot.id, writable=True) as root:
                 received = await self._receive(asked, session, root, report)
-                await self._threads.do(_update, tree, received, root, asked.source.metadata_only)
-            await self._threads.do(self._hashes.adopt, snapshot.id, tree)
-            frozen = await self._threads.do(self._store.freeze, snapshot.id, lease=lease)
+                await self._threads.finish(_update, tree, received, root, asked.source.metadata_only)
+            await self._threads.finish(self._hashes.adopt, snapshot.id, tree)
+            frozen = await self._threads.finish(self._store.freeze, snapshot.id, lease=lease)
         except BaseException:
             # The directory may be half old, half new: the next transfer mends it, but no hash of it may be believed.
             self._hashes.forget(snapshot.id)

@@ -22,6 +22,7 @@ from shared.errors import BuildFailed, InvalidInput
 from shared.model import Platform, Ref, sha256_digest
 from shared.session.registry import SessionRegistry
 from shared.wire.messages import ResolveSource, RunOp, Scope, SourceResolved
+from tests.kit.slow_calls import cancelled_during
 from tests.kit.web import served_folder
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.getuid() != 0, reason="needs root")]
@@ -161,6 +162,20 @@ async def test_branch(world: World) -> None:
     assert ref == await world.make(replace(source, ref="main"))
     record = world.store.get(ref.id)
     assert (RecordType.GIT_CHECKOUT, f"git snapshot for {world.url}#") == (record.record_type, record.description)
+
+
+@pytest.mark.parametrize(("step", "nth"), [("claim", 1), ("prepare", 1), ("prepare", 2), ("commit", 1)])
+async def test_a_cancel_leaves_nothing_claimed(world: World, step: str, nth: int) -> None:
+    """In whichever of the store's calls it comes, of the shared repository or of the checkout; the next build finds both free."""
+    world.commit(a_txt="1")
+    source = GitSource(remote=world.url)
+    resolved = await world.resolve(source)
+
+    await cancelled_during(world.store, step, world.make(source, resolved, lease="cancelled"), nth=nth)
+
+    world.store.release("cancelled")
+    assert world.store.statistics()["claimed"] == world.store.statistics()["mounts"] == 0
+    assert world.files(await world.make(source, resolved)) == {"a.txt": "1"}
 
 
 async def test_a_moved_branch(world: World) -> None:

@@ -12,6 +12,7 @@ from services.executor.adapters.content_hash import ContentHashes
 from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
 from services.executor.adapters.sources.local import LocalDriver
 from services.executor.core.selection import Selection
+from services.executor.core.snapshots import RecordType
 from services.executor.core.source_ids import LocalSource
 from shared.blobs.threads import Pool
 from shared.errors import InvalidInput, NotFound, SessionGone, Unavailable
@@ -23,6 +24,7 @@ from shared.session.registry import SessionRegistry
 from shared.session.tree_reader import open_file, walk
 from shared.wire.messages import ResolveSource, RunOp, Scope
 from tests.kit.pipes import attached
+from tests.kit.slow_calls import cancelled_during
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.getuid() != 0, reason="needs root")]
 _AMD64 = Platform(os="linux", architecture="amd64")
@@ -111,6 +113,21 @@ def _fill(root: Path) -> None:
         (root / "d" / f"f{i}").write_text(f"content {i}" * 100)
     (root / "link").symlink_to("d/f1")
     os.link(root / "d/f1", root / "hard")
+
+
+@pytest.mark.parametrize("step", ["prepare", "claim", "freeze"])
+async def test_a_cancel_leaves_nothing_claimed(world: World, step: str) -> None:
+    """In whichever of the store's calls it comes: the directory is free for the next build."""
+    if step == "claim":
+        await world.make("before")
+        world.store.release("before")
+
+    await cancelled_during(world.store, step, world.make("build"))
+
+    world.store.release("build")
+    assert world.store.statistics()["claimed"] == 0
+    await world.make("after")
+    assert len([s for s in world.store.all() if s.record_type is RecordType.LOCAL_SOURCE and s.mutable]) == 1
 
 
 async def test_only_changes_travel(world: World) -> None:
