@@ -26,8 +26,13 @@ VALUE = b"v-9f3b17c4"
 
 
 def cgroups() -> set[Path]:
-    """Of containers, in any hierarchy."""
-    return {path for path in Path("/sys/fs/cgroup").glob("**/buildkit/*") if path.is_dir()}
+    """Of containers, in any hierarchy; other builds of this machine come and go there meanwhile."""
+    found = set()
+    for folder, below, _ in os.walk("/sys/fs/cgroup"):  # passes over what vanishes while it looks, as a glob does not
+        if os.path.basename(folder) == "buildkit":
+            found.update(Path(folder, name) for name in below)
+            below.clear()
+    return found
 
 
 def _remembering(run: Any, ids: list[str]) -> Any:
