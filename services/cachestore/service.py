@@ -39,9 +39,11 @@ from shared.wire.messages import (
     CacheSave,
     ClaimRun,
     DiskUsage,
+    LayersOf,
     LeaseReleased,
     LeaseRenew,
     Prune,
+    RefsPublished,
     ReleaseRuns,
 )
 
@@ -113,6 +115,8 @@ class Cachestore:
             CacheSave: self._questions.save,
             CacheLink: self._questions.link,
             CacheDrop: self._questions.drop,
+            RefsPublished: self._questions.publish,
+            LayersOf: self._questions.layers,
             ClaimRun: self._claims.claim,
             ReleaseRuns: self._claims.release,
             DiskUsage: self._house.usage,

@@ -1,6 +1,7 @@
 """Configuration of the executor service."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from services.executor.core.log_limit import LogLimits
@@ -12,6 +13,14 @@ from shared.wire.messages import GcRule
 __all__ = ["ExecutorConfig", "NetworkConfig"]
 
 
+class Publish(StrEnum):
+    """When results go to the blob store by themselves."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorConfig:
     """`max_parallelism`: ops that run at once; 0 = four times the number of cores, but no more than memory allows with `step_memory` bytes
@@ -19,6 +28,7 @@ class ExecutorConfig:
 
     `platforms` empty = detected, the native one first; those that binfmt_misc emulates are used when no other executor has them natively.
     A build that asks for a class runs on executors that have it among `classes`, or a label of that name with the value `true`.
+    `publish` puts results into the blob store while builds go on: auto (when there are other executors) | always | never (when asked for).
     `debug_output`: copy what steps print to this process's log.
     """
 
@@ -27,6 +37,7 @@ class ExecutorConfig:
     runtime: str = ""  # the OCI runtime's program; "" = buildkit-runc, runc (≥ 1.1) or crun (≥ 1.15) on PATH
     max_parallelism: int = 0
     step_memory: int = 256 << 20
+    publish: Publish = Publish.AUTO
     platforms: tuple[Platform, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     classes: tuple[str, ...] = ("default",)

@@ -11,6 +11,7 @@ class Layer:
 
     `source` says where a blob that is not in the blob store can be fetched from: a normalized repository
     (`docker.io/library/busybox`) for registry layers, `oci:<name>` or `local:<folder>` for a client's content store, empty otherwise.
+    A `transport` blob was made for other executors only: quick to make, not what an image shall hold.
     """
 
     digest: Digest
@@ -21,6 +22,7 @@ class Layer:
     created_at: int = 0  # ns since the epoch, 0 = unknown
     description: str = ""
     urls: tuple[str, ...] = ()  # of a foreign (non-distributable) layer
+    transport: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

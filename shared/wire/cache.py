@@ -7,7 +7,7 @@ Semantics: solver/cachemanager.go.
 
 from dataclasses import dataclass
 
-from shared.model import CacheEntry, Digest, Ref
+from shared.model import CacheEntry, Digest, Layer, Ref
 from shared.wire.execute import UsageRecord
 
 
@@ -168,6 +168,27 @@ class CacheDrop:
     """These refs can't be had any more: forget their records. Answer: Done."""
 
     ref_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefsPublished:
+    """The layers of these refs are in the blob store: they outlive their homes. Answer: Done."""
+
+    refs: tuple[Ref, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayersOf:
+    """What was published of a ref. Answer: LayersFound."""
+
+    ref_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayersFound:
+    """Base first; empty when nothing is known."""
+
+    layers: tuple[Layer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -185,6 +185,7 @@ class Pack:
     base_layers: int = 0
     fetch: bool = True
     only_known: bool = False  # answer without layers instead of making a blob that nobody has made yet
+    transport: bool = False  # for another executor: any blob that exists will do, new ones are `transport` blobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

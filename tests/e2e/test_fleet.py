@@ -85,6 +85,36 @@ def test_executor_dies_and_the_build_goes_on(fleet: Stack, client: Buildctl, con
     assert (folder.parent / "out/after").read_text() == "before\n"
 
 
+def test_what_a_dead_executor_made_is_not_made_again(fleet: Stack, client: Buildctl, context: Make, busybox: str, tmp_path: Path) -> None:
+    """Its results were published while the build went on: after kill -9 another executor goes on from them."""
+    mark = f"9.{time.time_ns() % 10**7}"
+    folder = context(
+        f"FROM {busybox}\nRUN echo made-$(cat /proc/sys/kernel/random/uuid) | tee /made {time.time_ns()}\n"
+        f"RUN sleep {mark}; echo then-$(cat /made)\nFROM scratch\nCOPY --from=0 /made /\n"
+    )
+    argv = [*client.build_argv(folder), "--output", f"type=local,dest={tmp_path}/out"]
+    before = published(fleet)
+    log = tmp_path / "client.log"
+    with log.open("wb") as sink, subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink) as build:
+        wait_until(lambda: sleeping(mark), 30)
+        wait_until(lambda: published(fleet) > before, 30)
+        victim = executor_of(fleet, mark)
+        fleet.kill(victim)
+        code = build.wait(90)
+    fleet.start(victim)
+    fleet.ready(victim)
+
+    said = log.read_text()
+    assert code == 0, said[-4000:]
+    assert len(set(re.findall(r"\bmade-[0-9a-f]{8}-[0-9a-f-]*", said))) == 1
+    assert (tmp_path / "out/made").read_text().startswith("made-")
+
+
+def published(fleet: Stack) -> int:
+    """How often executors told that results of theirs are in the blob store."""
+    return sum(part.said().count('"published"') + part.said().count(" published ") for name, part in fleet.parts.items() if "executor" in name)
+
+
 def test_equal_steps_of_many_builds_run_once(fleet: Stack, context: Make, busybox: str, tmp_path: Path) -> None:
     """Eight clients on two gateways, builds on two solvers: each step runs once, and every client sees its output."""
     folder = context(

@@ -25,6 +25,9 @@ from shared.wire.messages import (
     FoundKey,
     KeyDep,
     KeyNode,
+    LayersFound,
+    LayersOf,
+    RefsPublished,
 )
 
 MAX_TEXT = 256
@@ -89,6 +92,21 @@ class Questions:
         if row is None:
             return ChainNode(id=id, entry=entry)
         return ChainNode(id=id, entry=entry, has_record=True, ref=row.ref, created_at=row.created_at)
+
+    def publish(self, order: RefsPublished, served: Served) -> Done:
+        """RefsPublished → Done."""
+        if len(order.refs) > MAX_NODES:
+            raise InvalidInput(f"{len(order.refs)} refs at once are too many")
+        for ref in order.refs:
+            check_text(ref.id)
+            if ref.layers:
+                self._graph.publish(ref)
+        self._changed()
+        return Done()
+
+    def layers(self, question: LayersOf, served: Served) -> LayersFound:
+        """LayersOf → LayersFound."""
+        return LayersFound(layers=self._graph.layers_of(question.ref_id))
 
     def drop(self, order: CacheDrop, served: Served) -> Done:
         """CacheDrop → Done."""

@@ -11,12 +11,13 @@ persisted, and the oldest go when there are too many.
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from shared.model import Ref
+from shared.model import Layer, Ref
 
 RANDOM = "random:"
 MAX_RANDOM_ROOTS = 4096
+MAX_PUBLISHED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class KeyGraph:
         self._refs: dict[str, Ref | None] = {}
         self._keys_of: dict[str, dict[str, None]] = {}
         self._random: OrderedDict[str, None] = OrderedDict()
+        self._published: OrderedDict[str, tuple[Layer, ...]] = OrderedDict()
         self._added: dict[Row, None] = {}
         self._removed: dict[Row, None] = {}
 
@@ -183,13 +185,13 @@ class KeyGraph:
                 self._link(dep.key, Link(i, output, digest, dep.selector), key)
 
     def add_result(self, key: str, ref: Ref | None, created_at: int) -> str:
-        """Store a result; the same ref again replaces what is known of it (its layers may be published by now). Returns the record's id."""
+        """Store a result; what is known of its layers is kept. Returns the record's id."""
         id = ref.id if ref is not None else SCRATCH
         node = self._node(key)
-        if id in self._refs and self._refs[id] != ref:
-            for other in self._keys_of[id]:
-                self._note_removed(ResultRow(other, id, self._nodes[other].results[id], self._refs[id]))
-                self._note_added(ResultRow(other, id, self._nodes[other].results[id], ref))
+        if ref is not None and not ref.layers:
+            ref = replace(ref, layers=self.layers_of(id))
+        if id in self._refs:
+            self._replace_ref(id, ref)
         self._refs[id] = ref
         if id in node.results:
             return id
@@ -198,8 +200,34 @@ class KeyGraph:
         self._note_added(ResultRow(key, id, created_at, ref))
         return id
 
+    def publish(self, ref: Ref) -> None:
+        """The layers of a ref are in the blob store. Its result may be stored later: that many are kept in mind."""
+        known = self._refs.get(ref.id)
+        if known is not None:
+            self._replace_ref(ref.id, replace(known, layers=ref.layers))
+            return
+        self._published[ref.id] = ref.layers
+        self._published.move_to_end(ref.id)
+        if len(self._published) > MAX_PUBLISHED:
+            self._published.popitem(last=False)
+
+    def layers_of(self, id: str) -> tuple[Layer, ...]:
+        """What was published of a ref, whether it is a result or not."""
+        known = self._refs.get(id)
+        return known.layers if known is not None and known.layers else self._published.get(id, ())
+
+    def _replace_ref(self, id: str, ref: Ref | None) -> None:
+        old = self._refs[id]
+        if old == ref:
+            return
+        for key in self._keys_of[id]:
+            self._note_removed(ResultRow(key, id, self._nodes[key].results[id], old))
+            self._note_added(ResultRow(key, id, self._nodes[key].results[id], ref))
+        self._refs[id] = ref
+
     def release(self, result: str) -> bool:
         """Forget a result everywhere, and the keys that lead to nothing then. False when it was unknown."""
+        self._published.pop(result, None)
         keys = self._keys_of.pop(result, None)
         if keys is None:
             return False

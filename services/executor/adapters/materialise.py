@@ -22,9 +22,10 @@ from shared.model import Digest, Layer, Ref
 from shared.oci import chain_ids
 from shared.run.flight import Flight
 from shared.wire import subjects
-from shared.wire.messages import Compression, Pack, Packed, Scope
+from shared.wire.messages import Compression, LayersFound, LayersOf, Pack, Packed, Scope
 
 LAYER_NOTE = "layer"
+TRANSPORT_NOTE = "layer.transport"
 _CHUNK = 1 << 20
 
 
@@ -75,17 +76,27 @@ class Materialise:
         return id
 
     async def _published(self, ref: Ref, scope: Scope) -> tuple[Layer, ...]:
-        """Ask the home to publish. A home that is gone takes its unpublished refs with it."""
+        """Ask the home to publish. A home that is gone takes with it what it had not published."""
         if not ref.home:
             raise RefLost(ref.id)
         try:
-            request = Pack(ref=ref, compression=Compression(type="zstd", level=1), scope=scope)
+            request = transport_of(ref, scope)
             packed: Packed = await self._calls.call(subjects.executor_call(ref.home), request, within=10.0, absent=1.5)
         except CallLost as e:
-            raise RefLost(ref.id, f"snapshot {ref.id}: its executor {ref.home} does not answer: {e.message}") from None
+            layers = await self._known_layers(ref.id)
+            if not layers:
+                raise RefLost(ref.id, f"snapshot {ref.id}: its executor {ref.home} does not answer: {e.message}") from None
+            return layers
         if not packed.layers:
             raise RefLost(ref.id)
         return packed.layers
+
+    async def _known_layers(self, ref_id: str) -> tuple[Layer, ...]:
+        try:
+            found: LayersFound = await self._calls.call(subjects.CACHE, LayersOf(ref_id=ref_id), within=10.0)
+        except BuildmeshError:
+            return ()
+        return found.layers
 
     async def _rebuild(self, ref: Ref, layers: Sequence[Layer], scope: Scope, report: Reporter) -> str:
         """Downloads run ahead in parallel, unpacking goes in order."""
@@ -141,8 +152,13 @@ class Materialise:
         except BaseException:
             self._store.unclaim(snapshot.id)
             raise
-        self._store.set_note(done.id, LAYER_NOTE, encode_layer(layer))
+        self._store.set_note(done.id, TRANSPORT_NOTE if layer.transport else LAYER_NOTE, encode_layer(layer))
         return done.id
+
+
+def transport_of(ref: Ref, scope: Scope) -> Pack:
+    """The order to make the layers of a ref fit for other executors."""
+    return Pack(ref=ref, compression=Compression(type="zstd", level=1), scope=scope, transport=True)
 
 
 def _check_diff_id(layer: Layer, found: Digest) -> None:

@@ -19,7 +19,7 @@ from typing import TypeAlias
 from services.executor.adapters.layer_changes import Change, ChangeKind, overlay_changes, tree_changes
 from services.executor.adapters.layer_compression import compressor, decompress
 from services.executor.adapters.layer_tar import layer_tar
-from services.executor.adapters.materialise import LAYER_NOTE, decode_layer, encode_layer
+from services.executor.adapters.materialise import LAYER_NOTE, TRANSPORT_NOTE, decode_layer, encode_layer
 from services.executor.adapters.sources.layer_fetch import LayerFetch
 from services.executor.core.snapshots import Layer as DiskLayer
 from services.executor.core.snapshots import LayerStyle
@@ -49,10 +49,13 @@ class _Wanted:
     force: bool
     epoch: int = -1
     only_known: bool = False
+    transport: bool = False
 
     @property
     def note(self) -> str:
         """Where a blob made just so is noted."""
+        if self.transport:
+            return TRANSPORT_NOTE
         return f"{LAYER_NOTE}.{self.kind}.{self.level}.{self.epoch}"
 
 
@@ -86,6 +89,7 @@ class LayerPacker:
                         force=request.compression.force,
                         epoch=epoch,
                         only_known=request.only_known,
+                        transport=request.transport,
                     )
                     packed.append(tasks.create_task(self._one(layer, wanted, request.scope.sessions, report)))
         except BaseExceptionGroup as group:
@@ -109,9 +113,10 @@ class LayerPacker:
                     return known
             if wanted.only_known:
                 raise NotMadeYet(layer.id)
-            source = self._noted(layer.id, LAYER_NOTE)
-            if source is not None and wanted.epoch < 0 and await self._here(source, sessions, report):
-                return await self._convert(layer.id, source, wanted)
+            for name in (LAYER_NOTE, TRANSPORT_NOTE) if wanted.epoch < 0 else ():
+                source = self._noted(layer.id, name)
+                if source is not None and await self._here(source, sessions, report):
+                    return await self._convert(layer.id, source, wanted)
             return await self._fresh(layer, wanted)
 
     async def _here(self, layer: Layer, sessions: tuple[str, ...], report: Reporter) -> bool:
@@ -131,6 +136,7 @@ class LayerPacker:
             media_type=layer_media_type(wanted.kind, oci=True),
             created_at=int(record.created * 1_000_000_000),
             description=record.description,
+            transport=wanted.transport,
         )
         self._note(disk.id, layer, wanted)
         return layer
@@ -179,7 +185,7 @@ class LayerPacker:
     def _note(self, id: str, layer: Layer, wanted: _Wanted) -> None:
         encoded = encode_layer(layer)
         self._store.set_note(id, wanted.note, encoded)
-        if wanted.epoch < 0 and self._store.note(id, LAYER_NOTE) is None:
+        if wanted.epoch < 0 and not wanted.transport and self._store.note(id, LAYER_NOTE) is None:
             self._store.set_note(id, LAYER_NOTE, encoded)
 
     @asynccontextmanager

@@ -56,6 +56,8 @@ class Packing:
     def _usable_as_is(self, ref: Ref, request: Pack) -> bool:
         if not ref.layers or request.rewrite_epoch >= 0:
             return False
+        if any(layer.transport for layer in ref.layers) and not request.transport:
+            return False
         return not request.compression.force or all(_fits(layer, request.compression) for layer in ref.layers)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from services.executor.adapters.materialise import Materialise
@@ -15,8 +15,9 @@ from shared.bus.calls import Served
 from shared.errors import Exhausted, InvalidInput
 from shared.llb import DiffOp, ExecOp, FileOp, MergeOp, Op, SourceOp, decode_op, validate_op
 from shared.model import Ref
-from shared.wire.messages import OpDone, ResolveSource, RunOp, SourceResolved, TaskProgress
+from shared.wire.messages import OpDone, ResolveSource, RunOp, Scope, SourceResolved, TaskProgress
 
+PLACE_GRACE = 3.0  # seconds; the same for a source whose last state is here: elsewhere all of it would be sent again
 GRACE = 0.3  # seconds that work waits for a slot where its inputs are, before any executor of the platform may take it
 
 
@@ -29,7 +30,7 @@ class OpRunner(Protocol):
 
 
 class Tasks:
-    """Handlers of RunOp and ResolveSource. `slots` bounds what runs at once (max-parallelism)."""
+    """Handlers of RunOp and ResolveSource. `slots` bounds what runs at once (max-parallelism); `made` is told of new results."""
 
     def __init__(
         self,
@@ -41,10 +42,11 @@ class Tasks:
         drivers: Mapping[type, SourceDriver],
         slots: asyncio.Semaphore,
         metrics: OpMetrics,
+        made: Callable[[Sequence[Ref | None], Scope], None] = lambda refs, scope: None,
     ) -> None:
         self._metrics = metrics
         self._home, self._materialise, self._store = home, materialise, store
-        self._runners, self._drivers, self._slots = runners, drivers, slots
+        self._runners, self._drivers, self._slots, self._made = runners, drivers, slots, made
 
     async def resolve(self, request: ResolveSource, served: Served) -> SourceResolved:
         """What a source is now."""
@@ -57,7 +59,7 @@ class Tasks:
         if self._slots.locked():
             await served.progress(TaskProgress())  # it was heard
         try:
-            async with asyncio.timeout(GRACE):
+            async with asyncio.timeout(PLACE_GRACE if _has_place(request) else GRACE):
                 await self._slots.acquire()
         except TimeoutError:
             raise Exhausted("all slots of this executor are taken") from None
@@ -74,6 +76,8 @@ class Tasks:
         async with reporting(served, request.vertex) as report:
             with self._metrics.running(op.kind):
                 outputs = await self._outputs(op, request, report)
+        if not isinstance(op.kind, SourceOp):  # only what is copied from a context leaves the executor that has it
+            self._made(outputs, request.scope)
         return OpDone(outputs=outputs, executor=self._home, started=started, completed=time.time_ns())
 
     async def _outputs(self, op: Op, request: RunOp, report: Reporter) -> tuple[Ref | None, ...]:
@@ -106,6 +110,11 @@ class Tasks:
         if driver is None:
             raise InvalidInput(f"sources of kind {type(source).__name__} are not supported by this server yet")
         return driver
+
+
+def _has_place(request: RunOp) -> bool:
+    """A source of which this executor has the last state."""
+    return request.resolved is not None and bool(request.resolved.executor)
 
 
 RUNNABLE = (ExecOp, FileOp, MergeOp, DiffOp, SourceOp)

@@ -13,13 +13,17 @@ from services.executor.adapters.op_metrics import OpMetrics
 from services.executor.adapters.op_runners import make_runners
 from services.executor.adapters.pack import LayerPacker
 from services.executor.adapters.packing import Packing
+from services.executor.adapters.presence import PRESENCE_TTL
+from services.executor.adapters.publishing import Neighbours, Publisher
 from services.executor.adapters.ref_files import RefFiles
 from services.executor.adapters.send_trees import TreeSender
 from services.executor.adapters.sources.drivers import make_drivers
+from services.executor.adapters.sources.fleet_flight import TTL as PULL_TTL
+from services.executor.adapters.sources.fleet_flight import FleetFlight
 from services.executor.adapters.sources.image_store import Origins
 from services.executor.adapters.sources.layer_fetch import LayerFetch
 from services.executor.adapters.tasks import Tasks
-from services.executor.config import ExecutorConfig
+from services.executor.config import ExecutorConfig, Publish
 from services.executor.service.parts import Parts
 from shared.bus.calls import Handlers
 from shared.registry.client import HttpPool
@@ -70,6 +74,7 @@ class Workers:
     hashing: Hashing
     files: RefFiles
     sender: TreeSender
+    publisher: Publisher
 
     def anywhere(self) -> Handlers:
         """What any executor can answer."""
@@ -104,7 +109,8 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
     home, store, threads = parts.home, parts.store, parts.threads
     hashes = ContentHashes(parts.root / "hashes")
     origins = Origins(pool=http, hosts=config.registries, links=mesh.sessions)
-    fetch = LayerFetch(mesh.blobs, origins, Flight(tasks))
+    pulls = None if mesh.alone else await mesh.bus.bucket(subjects.KV_PULLS, ttl=PULL_TTL)
+    fetch = LayerFetch(mesh.blobs, origins, Flight(tasks), FleetFlight(pulls, home))
     materialise = Materialise(
         home=home, store=store, blobs=mesh.blobs, fetch=fetch, calls=mesh.calls, threads=threads, flight=Flight(tasks)
     )
@@ -113,6 +119,7 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
     containers = Containers(home=home, parts=exec_parts, materialise=materialise, tasks=tasks, log=mesh.log)
     landings = Landings(owner=home, relay="", registry=held_here(mesh.sessions), bus=mesh.bus)
     packer = LayerPacker(store=store, blobs=mesh.blobs, fetch=fetch, threads=threads, scratch=parts.root / "packing")
+    publisher = _publisher(config, mesh, home, packer)
     return Workers(
         work=Tasks(
             home=home,
@@ -122,6 +129,7 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
             drivers=drivers,
             slots=parts.slots,
             metrics=OpMetrics(mesh.metrics),
+            made=publisher.offer,
         ),
         containers=containers,
         frontends=FrontendImages(home=home, parts=exec_parts, materialise=materialise, calls=mesh.calls, landings=landings, log=mesh.log),
@@ -132,7 +140,13 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
         hashing=Hashing(materialise=materialise, store=store, hashes=hashes, threads=threads),
         files=RefFiles(materialise=materialise, store=store, threads=threads),
         sender=TreeSender(materialise=materialise, store=store, threads=threads, links=mesh.sessions),
+        publisher=publisher,
     )
+
+
+def _publisher(config: ExecutorConfig, mesh: Mesh, home: str, packer: LayerPacker) -> Publisher:
+    others = Neighbours(home) if config.publish is Publish.AUTO else config.publish is Publish.ALWAYS
+    return Publisher(home=home, packs=packer, calls=mesh.calls, wanted=others, log=mesh.log)
 
 
 async def _answer(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyncio.TaskGroup, workers: Workers) -> None:
@@ -142,6 +156,7 @@ async def _answer(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: async
         tasks.create_task(workers.house.follow_leases(mesh.bus, lambda: up.up("executor-leases")), name="leases"),
         tasks.create_task(workers.house.sweep(), name="lease sweep"),
         tasks.create_task(workers.hashing.keep(), name="content hashes"),
+        tasks.create_task(workers.publisher.run(mesh.bus, PRESENCE_TTL), name="publishing"),
     ]
     async with asyncio.TaskGroup() as serving:
         named = subjects.executor_call(parts.home)
@@ -151,3 +166,4 @@ async def _answer(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: async
             serving.create_task(mesh.calls.work(queue, {RunOp: workers.work.run}, slots=parts.slots))
     for task in background:
         task.cancel()
+    await workers.publisher.finish()

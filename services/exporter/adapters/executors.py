@@ -1,14 +1,17 @@
 """Layers and trees, asked of the executors that hold the data."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from services.exporter.adapters.relay import Relay
 from services.exporter.core.options import Options
 from shared.bus.calls import Calls
-from shared.errors import RefLost
+from shared.errors import CallLost, RefLost
 from shared.model import Layer, Ref
 from shared.wire import subjects
 from shared.wire.messages import Compression, Pack, Packed, Scope, SendTrees, Sent
+
+ABSENT = 1.5  # seconds that the bus may say that nobody listens at a home
 
 
 class ExecutorLayers:
@@ -28,14 +31,32 @@ class ExecutorLayers:
             rewrite_epoch=rewrite_epoch,
             base_layers=base_layers,
         )
-        answer: Packed = await self._calls.call(home_subject(ref), request, on_progress=self._relay)
+        try:
+            answer: Packed = await self._calls.call(home_subject(ref), request, on_progress=self._relay, absent=ABSENT)
+        except CallLost:  # its home is gone: another executor has it from what was published, or says that it is lost
+            answer = await self._calls.call(subjects.EXECUTOR, request, on_progress=self._relay)
         return answer.layers
 
 
 async def send_trees(calls: Calls, request: SendTrees, relay: Relay) -> Sent:
-    """Have the executor that holds the (first) tree send all of them to the client."""
+    """Have the executor that holds the (first) tree send all of them to the client.
+
+    When it is gone another one does; files that the client has already may come again, an archive may not.
+    """
     refs = [t.ref for t in request.trees if t.ref is not None]
-    answer: Sent = await calls.call(_common_home(refs), request, on_progress=relay)
+    begun = False
+
+    def heard(message: Any) -> None:
+        nonlocal begun
+        begun = True
+        relay(message)
+
+    try:
+        answer: Sent = await calls.call(_common_home(refs), request, on_progress=heard, absent=ABSENT)
+    except CallLost:
+        if begun and request.kind != "local":
+            raise
+        answer = await calls.call(subjects.EXECUTOR, request, on_progress=relay)
     return answer
 
 

@@ -12,7 +12,7 @@ from services.solver.core.vertex import ContentSelector, Digest
 from services.solver.ports import Heard
 from shared.bus.calls import Calls
 from shared.bus.ports import Bus, Entry
-from shared.errors import CallLost, Exhausted, InvalidInput, RefLost, Unavailable
+from shared.errors import CallLost, Exhausted, InvalidInput, Unavailable
 from shared.llb import Resources
 from shared.model import Digest as ContentDigest
 from shared.model import Layer, Platform, Ref
@@ -279,11 +279,9 @@ class ExecutorWork:
     async def _at_home(self, ref: Ref | None, request: Any, heard: Heard | None = None) -> Any:
         async def attempt(_: int) -> Any:
             progress = _relay(heard) if heard is not None else None
-            if ref is not None and ref.home:
-                if self._fleet.is_alive(ref.home):
-                    return await self._at(ref.home, request, progress)
-                if not ref.layers:
-                    raise RefLost(ref.id)
+            if ref is not None and ref.home and self._fleet.is_alive(ref.home):
+                return await self._at(ref.home, request, progress)
+            # of a dead home whoever answers looks for what it had published
             return await self._calls.call(subjects.EXECUTOR, request, on_progress=progress)
 
         return await self._retry(attempt)

@@ -15,6 +15,9 @@ from services.executor.core.source_ids import BlobSource, GitSource, HttpSource,
 from services.executor.ports import SnapshotStore, SourceDriver
 from shared.blobs.threads import Pool
 from shared.run.mesh import Mesh
+from shared.wire import subjects
+
+CONTEXTS_TTL = 7 * 86400.0  # seconds; a context that nobody built from for so long is sent whole again
 
 
 async def make_drivers(
@@ -22,6 +25,7 @@ async def make_drivers(
 ) -> Mapping[type, SourceDriver]:
     """`root` is the executor's folder; ETags of http sources are remembered in a bucket."""
     remembered = await mesh.bus.bucket("http-etags")
+    places = None if mesh.alone else await mesh.bus.bucket(subjects.KV_CONTEXTS, ttl=CONTEXTS_TTL)
     blobs = BlobDriver(home=home, origins=origins, blobs=mesh.blobs, store=store, threads=threads)
     return {
         ImageSource: ImageDriver(origins, KeptDocuments(mesh.blobs, await mesh.bus.bucket("image-origins"))),
@@ -43,5 +47,5 @@ async def make_drivers(
             threads=threads,
             bundles=blobs,
         ),
-        LocalSource: LocalDriver(home=home, store=store, hashes=hashes, links=mesh.sessions, threads=threads),
+        LocalSource: LocalDriver(home=home, store=store, hashes=hashes, links=mesh.sessions, threads=threads, places=places),
     }

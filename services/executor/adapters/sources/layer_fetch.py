@@ -1,31 +1,55 @@
-"""Brings the blobs of lazy layers into the blob store: each digest once at a time, with download statuses."""
+"""Brings the blobs of lazy layers into the blob store: each digest once at a time in the whole fleet, with download statuses."""
 
+import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 
+from services.executor.adapters.sources.fleet_flight import FleetFlight
 from services.executor.adapters.sources.image_store import LOCAL_STORE, ImageOrigin, Origins
 from services.executor.ports import Reporter
 from shared.blobs.ports import Blobs
 from shared.errors import BlobMissing, NotFound
-from shared.model import Layer
+from shared.model import Digest, Layer
 from shared.oci import parse_reference
 from shared.run.flight import Flight
 
 _OCI = "oci:"
+SEEN = 30.0  # seconds
+REMEMBERED = 10_000
 
 
 class LayerFetch:
     """Downloads what the store lacks."""
 
-    def __init__(self, blobs: Blobs, origins: Origins, flight: Flight[None]) -> None:
+    def __init__(self, blobs: Blobs, origins: Origins, flight: Flight[None], fleet: FleetFlight) -> None:
         self._blobs = blobs
         self._origins = origins
         self._flight = flight
+        self._fleet = fleet
+        self._seen: OrderedDict[Digest, float] = OrderedDict()
 
     async def ensure(self, layer: Layer, sessions: Sequence[str], report: Reporter) -> None:
         """The layer's blob is in the store afterwards, verified. Raises BlobMissing when nobody has it, or what the registry says."""
-        if not await self._blobs.find_missing([layer.digest]):
-            return
-        await self._flight.do(layer.digest, lambda: self._download(layer, sessions, report))
+        if not await self._is_here(layer):
+            await self._flight.do(layer.digest, lambda: self._once_in_the_fleet(layer, sessions, report))
+
+    async def _is_here(self, layer: Layer) -> bool:
+        """Of transport blobs the store is asked twice a minute at most: a ref that has lost one is made again, others could not be."""
+        now = asyncio.get_running_loop().time()
+        if self._seen.get(layer.digest, 0.0) > now:
+            return True
+        if await self._blobs.find_missing([layer.digest]):
+            return False
+        if layer.transport:
+            self._seen[layer.digest] = now + SEEN
+            self._seen.move_to_end(layer.digest)
+            if len(self._seen) > REMEMBERED:
+                self._seen.popitem(last=False)
+        return True
+
+    async def _once_in_the_fleet(self, layer: Layer, sessions: Sequence[str], report: Reporter) -> None:
+        key = "blob-" + layer.digest.replace(":", "-")
+        await self._fleet.do(key, lambda: self._download(layer, sessions, report), lambda: self._is_here(layer))
 
     async def _download(self, layer: Layer, sessions: Sequence[str], report: Reporter) -> None:
         origin = self._origin(layer, sessions)

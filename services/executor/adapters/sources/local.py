@@ -5,6 +5,7 @@ After BuildKit source/local/source.go; content hashes stay valid for what did no
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from services.executor.adapters.claims import claimed
@@ -15,6 +16,7 @@ from services.executor.core.snapshots import RecordType, Snapshot
 from services.executor.core.source_ids import LocalSource, Source
 from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.threads import Pool
+from shared.bus.ports import KeyValue
 from shared.errors import BuildmeshError, InvalidInput, NotFound, SessionGone, Unsupported
 from shared.fsutil import Differ, PatternMatcher, Stat
 from shared.fsutil.receiver import METADATA_FILE
@@ -37,10 +39,13 @@ class _Asked:
 
 
 class LocalDriver:
-    """`home` is this executor's id."""
+    """`home` is this executor's id; `places` remembers who has which directory, None where there is only one executor."""
 
-    def __init__(self, *, home: str, store: SnapshotStore, hashes: ContentHashes, links: SessionLinks, threads: Pool) -> None:
+    def __init__(
+        self, *, home: str, store: SnapshotStore, hashes: ContentHashes, links: SessionLinks, threads: Pool, places: KeyValue | None
+    ) -> None:
         self._home, self._store, self._hashes, self._links, self._threads = home, store, hashes, links, threads
+        self._places = places
 
     async def resolve(self, source: Source, request: ResolveSource, report: Reporter) -> SourceResolved:
         """The key is random to everybody but this session: what a directory holds is known only by looking."""
@@ -57,7 +62,32 @@ class LocalDriver:
             if source.metadata_exceptions:
                 value["MetadataExceptions"] = list(source.metadata_exceptions)
         digest = sha256_digest(go_json(value))
-        return SourceResolved(keys=(source_key(f"session:{asked.name}:{digest}"),), pin=digest, executor=self._home)
+        holder = await self._holder(asked)
+        return SourceResolved(keys=(source_key(f"session:{asked.name}:{digest}"),), pin=digest, executor=holder)
+
+    async def _holder(self, asked: _Asked) -> str:
+        """The executor that has the directory as it was last, to which only changes need to be sent; else this one."""
+        if self._places is None:
+            return self._home
+        try:
+            found = await self._places.get(await self._place(asked, asked.sessions[0]))
+        except BuildmeshError:  # the session or the bus is away: no reason to fail here
+            return self._home
+        return found.value.decode(errors="replace") if found is not None else self._home
+
+    async def _place(self, asked: _Asked, session: str) -> str:
+        return sha256_digest((await self._key(asked, session)).encode()).partition(":")[2]
+
+    async def _key(self, asked: _Asked, session: str) -> str:
+        """What the directory is kept under from build to build."""
+        description = await self._links.describe(session)
+        source = asked.source
+        return f"local:{asked.name}:{source.shared_key_hint}:{description.shared_key}{':metadata' * source.metadata_only}"
+
+    async def _remember(self, asked: _Asked, session: str) -> None:
+        if self._places is not None:
+            with suppress(BuildmeshError):  # then the next build begins anew
+                await self._places.put(await self._place(asked, session), self._home.encode())
 
     async def make(self, source: Source, request: RunOp, report: Reporter) -> Ref | None:
         """The directory as it is now. Raises NotFound (`no access allowed to dir …`), SessionGone, Unsupported, InvalidInput."""
@@ -72,9 +102,7 @@ class LocalDriver:
         raise last
 
     async def _from(self, asked: _Asked, session: str, lease: str, report: Reporter) -> Ref:
-        description = await self._links.describe(session)
-        key = f"local:{asked.name}:{asked.source.shared_key_hint}:{description.shared_key}{':metadata' * asked.source.metadata_only}"
-        snapshot = await claimed(self._threads, self._store, self._claim, key, asked.name)
+        snapshot = await claimed(self._threads, self._store, self._claim, await self._key(asked, session), asked.name)
         try:
             tree = self._hashes.take(snapshot.id) or received_tree(lambda: "")
             with self._store.mount(snapshot.id, writable=True) as root:
@@ -88,6 +116,7 @@ class LocalDriver:
             self._store.unclaim(snapshot.id)
             raise
         self._hashes.alias(frozen.id, snapshot.id)
+        await self._remember(asked, session)
         return Ref(id=frozen.id, home=self._home)
 
     def _claim(self, key: str, name: str) -> Snapshot:

@@ -1,12 +1,13 @@
 """The key graph: what leads where, what is forgotten, what is persisted."""
 
 import hashlib
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.cachestore.core.key_graph import MAX_RANDOM_ROOTS, Dep, Found, KeyGraph, Link, LinkRow, ResultRow, root_id
-from shared.model import Ref
+from shared.model import Digest, Layer, Ref
 
 
 def dgst(text: str) -> str:
@@ -272,3 +273,41 @@ def test_nothing_unreachable_is_kept_and_all_can_be_released(script: list[Step])
     for result in graph.refs():
         graph.release(result)
     assert graph.statistics() == {"keys": 0, "records": 0, "random_roots": 0}
+
+
+LAYER = Layer(digest=Digest(dgst("layer")), diff_id=Digest(dgst("diff")), size=1, media_type="application/x")
+
+
+def test_published_layers_stay_with_a_result() -> None:
+    """Whether they are heard of before the result or after it, and whoever stores it again without them."""
+    graph = KeyGraph()
+    published = replace(ref("r"), layers=(LAYER,))
+    graph.publish(published)
+    assert graph.layers_of("r") == (LAYER,)
+    first = save(graph, [], dgst("a"), 0, "r")
+    save(graph, [], dgst("b"), 0, "later")
+    graph.publish(replace(ref("later"), layers=(LAYER,)))
+    second = save(graph, [], dgst("c"), 0, "later")
+
+    assert graph.records(first)[0].ref == published
+    assert graph.records(second)[0].ref == replace(ref("later"), layers=(LAYER,))
+    assert graph.layers_of("unknown") == ()
+    kept = KeyGraph()
+    kept.restore(graph.rows())
+    assert kept.layers_of("r") == kept.layers_of("later") == (LAYER,)
+    graph.release("r")
+    assert graph.layers_of("r") == ()
+
+
+def test_the_changes_of_a_publication_are_written_once() -> None:
+    """The old row goes, the new one comes; another time nothing changes."""
+    graph = KeyGraph()
+    key = save(graph, [], dgst("a"), 0, "r")
+    graph.take_changes()
+    graph.publish(replace(ref("r"), layers=(LAYER,)))
+    added, removed = graph.take_changes()
+    assert [row.ref for row in added if isinstance(row, ResultRow)] == [replace(ref("r"), layers=(LAYER,))]
+    assert removed == [ResultRow(key, "r", 0, ref("r"))]
+    graph.publish(replace(ref("r"), layers=(LAYER,)))
+    save(graph, [], dgst("a"), 0, "r")
+    assert graph.take_changes() == ([], [])

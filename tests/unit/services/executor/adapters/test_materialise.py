@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from services.executor.adapters.layer_compression import compressor
-from services.executor.adapters.materialise import Materialise
+from services.executor.adapters.materialise import LAYER_NOTE, TRANSPORT_NOTE, Materialise
 from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
 from services.executor.ports import Reporter
 from shared.blobs.disk import DiskBlobs
 from shared.blobs.memory import MemoryBlobs
 from shared.blobs.ports import Blobs
 from shared.blobs.threads import Pool
-from shared.errors import BlobMissing, InvalidInput, RefLost
+from shared.errors import BlobMissing, CallLost, InvalidInput, RefLost
 from shared.model import Digest, Layer, Ref, sha256_digest
 from shared.oci import Compression, chain_ids
 from shared.oci.tar_header import encode_header, padding
 from shared.run.flight import Flight
-from shared.wire.messages import Scope
+from shared.wire.messages import LayersFound, LayersOf, Scope
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.getuid() != 0, reason="needs root")]
 
@@ -45,6 +45,18 @@ class OnlyHere:
             raise BlobMissing(layer.digest)
 
 
+class Answers:
+    """Calls to other services: no executor answers, the cachestore knows `layers`."""
+
+    def __init__(self) -> None:
+        self.layers: tuple[Layer, ...] = ()
+
+    async def call(self, subject: str, request: object, **patience: object) -> object:
+        if isinstance(request, LayersOf):
+            return LayersFound(layers=self.layers)
+        raise CallLost(f"nobody listens on {subject}")
+
+
 class World:
     """A snapshot store, a blob store, and what stands between them."""
 
@@ -53,8 +65,9 @@ class World:
         self.blobs = blobs
         self.fetch = OnlyHere(blobs)
         self.threads = Pool("test", 4)
+        self.calls = Answers()
         self.materialise = Materialise(
-            home="e1", store=self.store, blobs=blobs, fetch=self.fetch, calls=None, threads=self.threads, flight=Flight(tasks)  # type: ignore[arg-type]
+            home="e1", store=self.store, blobs=blobs, fetch=self.fetch, calls=self.calls, threads=self.threads, flight=Flight(tasks)  # type: ignore[arg-type]
         )  # fmt: skip
 
     async def layer(self, name: str, data: bytes, *, source: str = "") -> Layer:
@@ -121,3 +134,16 @@ async def test_what_cannot_be_had(world: World) -> None:
         await world.materialise.one(Ref(id="unknown", home="e1"), Scope(lease="l"), Quiet())
     with pytest.raises(RefLost):
         await world.materialise.all([None, Ref(id="nothing")], Scope(lease="l"), Quiet())
+
+
+async def test_what_a_dead_executor_had_published_is_not_lost(world: World) -> None:
+    """Its layers come from the blob store; what nobody has published is lost."""
+    orphan = Ref(id="orphan", home="dead")
+    with pytest.raises(RefLost):
+        await world.materialise.one(orphan, Scope(lease="l"), Quiet())
+    world.calls.layers = (replace(await world.layer("a", b"1"), transport=True),)
+    id = await world.materialise.one(orphan, Scope(lease="l"), Quiet())
+
+    assert world.files(id) == {"a": b"1"}
+    assert world.store.note(id, LAYER_NOTE) is None
+    assert world.store.note(id, TRANSPORT_NOTE) is not None

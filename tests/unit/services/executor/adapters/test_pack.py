@@ -63,11 +63,11 @@ class World:
         return self.store.commit(made.id).id
 
     async def pack(
-        self, id: str, type: str = "gzip", *, force: bool = False, epoch: int = -1, base: int = 0, level: int = -1
+        self, id: str, type: str = "gzip", *, force: bool = False, epoch: int = -1, base: int = 0, level: int = -1, transport: bool = False
     ) -> tuple[Layer, ...]:
         request = Pack(
             ref=Ref(id=id), compression=Compression(type=type, force=force, level=level), scope=Scope(lease="l"), rewrite_epoch=epoch,
-            base_layers=base,
+            base_layers=base, transport=transport,
         )  # fmt: skip
         return await self.packer.pack(id, request, Quiet())
 
@@ -187,3 +187,24 @@ async def test_an_unreadable_layer_leaves_nothing(world: World) -> None:
     os.rename(layer.path + "x", layer.path)
 
     assert [d async for d in world.blobs.walk()] == [] and os.listdir(world.root / "packing") == []
+
+
+async def test_what_was_packed_for_other_executors_is_no_image_layer(world: World) -> None:
+    """The quick blob travels; an image gets the compression it asks for, with the same content."""
+    id = world.layer(None, lambda path: (path / "a").write_bytes(b"a" * 10_000))
+    quick = await world.pack(id, "zstd", level=1, transport=True)
+    image = await world.pack(id)
+    again = await world.pack(id, "zstd", level=1, transport=True)
+
+    assert [layer.transport for layer in (*quick, *image)] == [True, False]
+    assert "zstd" in quick[0].media_type and "gzip" in image[0].media_type
+    assert quick[0].diff_id == image[0].diff_id
+    assert await world.tar(quick[0]) == await world.tar(image[0])
+    assert again == quick
+
+
+async def test_a_layer_that_an_image_has_already_serves_other_executors(world: World) -> None:
+    """Nothing is compressed twice for them."""
+    id = world.layer(None, lambda path: (path / "a").write_bytes(b"a"))
+    image = await world.pack(id)
+    assert await world.pack(id, "zstd", level=1, transport=True) == image

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from services.executor.adapters.sources.fleet_flight import FleetFlight
 from services.executor.adapters.sources.image import ImageDriver, image_ref
 from services.executor.adapters.sources.image_store import KeptDocuments, Origins
 from services.executor.adapters.sources.layer_fetch import LayerFetch
@@ -104,7 +105,7 @@ async def test_layers_on_demand(world: World, busybox: str) -> None:
     found = await world.resolve(busybox)
     assert found.ref is not None
     async with asyncio.TaskGroup() as tasks:
-        fetch = LayerFetch(world.blobs, world.origins, Flight(tasks))
+        fetch = LayerFetch(world.blobs, world.origins, Flight(tasks), FleetFlight(None, "e1"))
         for layer in found.ref.layers:
             await fetch.ensure(layer, (), world.seen)
             assert str(layer.digest) in world.seen.done

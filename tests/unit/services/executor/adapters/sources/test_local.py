@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from services.executor.core.selection import Selection
 from services.executor.core.snapshots import RecordType
 from services.executor.core.source_ids import LocalSource
 from shared.blobs.threads import Pool
+from shared.bus.memory import MemoryBus
 from shared.errors import InvalidInput, NotFound, SessionGone, Unavailable
 from shared.model import Platform, Ref, sha256_digest
 from shared.rpc import Call
@@ -67,7 +69,7 @@ class World:
         self.store: DiskSnapshots = open_snapshots(root / "executor", style="auto")
         self.hashes = ContentHashes(root / "hashes")
         self.sessions = SessionRegistry()
-        self.driver = LocalDriver(home="e1", store=self.store, hashes=self.hashes, links=self.sessions, threads=self.threads)
+        self.driver = LocalDriver(home="e1", store=self.store, hashes=self.hashes, links=self.sessions, threads=self.threads, places=None)
         self.report = Seen()
         self.broken = False
 
@@ -191,7 +193,7 @@ async def test_hashes_survive_a_restart(world: World, tmp_path: Path) -> None:
     world.store.close()
     world.store = open_snapshots(tmp_path / "executor", style="auto")
     world.hashes = ContentHashes(tmp_path / "hashes")
-    world.driver = LocalDriver(home="e1", store=world.store, hashes=world.hashes, links=world.sessions, threads=world.threads)
+    world.driver = LocalDriver(home="e1", store=world.store, hashes=world.hashes, links=world.sessions, threads=world.threads, places=None)
     again = await world.make("build2")
 
     assert world.report.last["transferring context:"][0] < 3_000
@@ -242,3 +244,20 @@ async def test_keys_are_random_by_session(world: World) -> None:
         await key("s1", LocalSource(name="context", include=("a",))),
         await key("s1", LocalSource(name="other")),
     }) == 4  # fmt: skip
+
+
+async def test_a_directory_goes_to_the_executor_that_has_it(world: World) -> None:
+    """Whoever resolves it says where its last state is; before the first transfer that is himself, without a bus as well."""
+    _fill(world.source)
+    bus = MemoryBus()
+    parts = {"store": world.store, "hashes": world.hashes, "links": world.sessions, "threads": world.threads}
+    world.driver = LocalDriver(home="e1", **parts, places=await bus.bucket("contexts"))  # type: ignore[arg-type]
+    other = LocalDriver(home="e2", **parts, places=await bus.bucket("contexts"))  # type: ignore[arg-type]
+    request = ResolveSource(vertex=_VERTEX, op=b"", platform=_AMD64, scope=Scope(lease="l", sessions=("sess1",)))
+
+    assert (await other.resolve(_CONTEXT, request, world.report)).executor == "e2"
+    await world.make("build1")
+    assert (await other.resolve(_CONTEXT, request, world.report)).executor == "e1"
+    assert (await other.resolve(replace(_CONTEXT, shared_key_hint="another"), request, world.report)).executor == "e2"
+    gone = replace(request, scope=Scope(lease="l", sessions=("gone",)))
+    assert (await other.resolve(_CONTEXT, gone, world.report)).executor == "e2"

@@ -1,0 +1,141 @@
+"""Results on their way to the blob store while the build goes on: others find them there, and they outlive this process (adr/0053)."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Protocol
+
+from services.executor.adapters.materialise import transport_of
+from services.executor.ports import Reporter
+from shared.bus.calls import Calls
+from shared.bus.ports import Buckets
+from shared.errors import BuildmeshError
+from shared.model import Layer, Ref
+from shared.telemetry import Log
+from shared.wire import subjects
+from shared.wire.messages import Pack, RefsPublished, Scope
+
+WORKERS = 2
+WAITING = 1000  # refs; what is more is published when somebody asks for it
+BATCH = 64  # refs told of in one message
+SETTLE = 0.02  # seconds in which what was published together is told together
+LAST = 30.0  # seconds that a process which stops gives to what still waits
+
+
+class Packs(Protocol):
+    """Packs the layers of a local snapshot."""
+
+    async def pack(self, id: str, request: Pack, report: Reporter) -> tuple[Layer, ...]:
+        """See packing.Packer."""
+        ...
+
+
+class Silent:
+    """A Reporter that nobody hears."""
+
+    def status(self, id: str, *, current: int = 0, total: int = 0, name: str = "", done: bool = False) -> None:
+        return None
+
+    def log(self, stream: int, data: bytes) -> None:
+        return None
+
+
+class Neighbours:
+    """Whether there are other executors."""
+
+    def __init__(self, own: str) -> None:
+        self._own = own
+        self._others: set[str] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._others)
+
+    async def follow(self, buckets: Buckets, ttl: float) -> None:
+        """Until cancelled."""
+        bucket = await buckets.bucket(subjects.KV_EXECUTORS, ttl=ttl)
+        async with bucket.watch() as changes:
+            async for key, entry in changes:
+                if entry is None:
+                    self._others.discard(key)
+                elif key != self._own:
+                    self._others.add(key)
+
+
+class Publisher:
+    """Packs what is offered, each ref once, newest first: what was just made is wanted next."""
+
+    def __init__(self, *, home: str, packs: Packs, calls: Calls, wanted: "Neighbours | bool", log: Log) -> None:
+        self._home, self._packs, self._calls, self._wanted, self._log = home, packs, calls, wanted, log
+        self._waiting: OrderedDict[str, tuple[Ref, Scope]] = OrderedDict()
+        self._news = asyncio.Event()
+        self._published: list[Ref] = []
+        self._done = asyncio.Event()
+
+    def offer(self, refs: Sequence[Ref | None], scope: Scope) -> None:
+        """New results of this executor. Never blocks; the oldest of too many are forgotten."""
+        if not self._wanted:
+            return
+        for ref in refs:
+            if ref is not None and ref.home == self._home and not ref.layers:
+                self._waiting[ref.id] = (ref, scope)
+                self._news.set()
+        while len(self._waiting) > WAITING:
+            self._waiting.popitem(last=False)
+
+    async def run(self, buckets: Buckets, ttl: float) -> None:
+        """Until cancelled. `ttl` is that of the bucket `executors`."""
+        async with asyncio.TaskGroup() as tasks:
+            if isinstance(self._wanted, Neighbours):
+                tasks.create_task(self._wanted.follow(buckets, ttl), name="neighbours")
+            for number in range(WORKERS):
+                tasks.create_task(self._work(), name=f"publish {number}")
+            tasks.create_task(self._tell(), name="published")
+
+    async def finish(self) -> None:
+        """What still waits, as far as there is time; `run` has ended."""
+        try:
+            async with asyncio.timeout(LAST):
+                while self._waiting:
+                    await self._next()
+                await self._flush()
+        except TimeoutError:
+            self._log.warning("results stay unpublished", refs=len(self._waiting))
+
+    async def _work(self) -> None:
+        while True:
+            await self._news.wait()
+            if self._waiting:
+                await self._next()
+            else:
+                self._news.clear()
+
+    async def _next(self) -> None:
+        id, (ref, scope) = self._waiting.popitem()
+        try:
+            layers = await self._packs.pack(id, transport_of(ref, scope), Silent())
+        except BuildmeshError as error:  # pruned meanwhile, a full disk, …: whoever needs it asks for it
+            self._log.info("a result was not published", ref=id, error=error.message)
+            return
+        if layers:
+            self._published.append(Ref(id=id, home=self._home, layers=layers, size=ref.size))
+            self._done.set()
+
+    async def _tell(self) -> None:
+        while True:
+            await self._done.wait()
+            await asyncio.sleep(SETTLE)
+            await self._flush()
+
+    async def _flush(self) -> None:
+        self._done.clear()
+        refs, self._published = self._published, []
+        for at in range(0, len(refs), BATCH):
+            try:
+                await self._calls.call(subjects.CACHE, RefsPublished(refs=tuple(refs[at : at + BATCH])), within=10.0)
+                self._log.debug("published", refs=[ref.id for ref in refs[at : at + BATCH]])
+            except BuildmeshError as error:
+                self._log.warning("what was published could not be told", error=error.message)
+
+    def statistics(self) -> dict[str, int]:
+        """Refs that wait."""
+        return {"unpublished": len(self._waiting)}
