@@ -95,7 +95,7 @@ def test_what_a_dead_executor_made_is_not_made_again(fleet: Stack, client: Build
     argv = [*client.build_argv(folder), "--output", f"type=local,dest={tmp_path}/out"]
     before = published(fleet)
     log = tmp_path / "client.log"
-    with log.open("wb") as sink, subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink) as build:
+    with log.open("wb") as sink, child(argv, seconds=180, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink) as build:
         wait_until(lambda: sleeping(mark), 30)
         wait_until(lambda: published(fleet) > before, 30)
         victim = executor_of(fleet, mark)
@@ -112,7 +112,9 @@ def test_what_a_dead_executor_made_is_not_made_again(fleet: Stack, client: Build
 
 def published(fleet: Stack) -> int:
     """How often executors told that results of theirs are in the blob store."""
-    return sum(part.said().count('"published"') + part.said().count(" published ") for name, part in fleet.parts.items() if "executor" in name)
+    return sum(
+        part.said().count('"published"') + part.said().count(" published ") for name, part in fleet.parts.items() if "executor" in name
+    )
 
 
 def test_equal_steps_of_many_builds_run_once(fleet: Stack, context: Make, busybox: str, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.ports import Blobs
 from shared.blobs.threads import Pool
 from shared.bus.calls import Calls
-from shared.errors import BlobMissing, CallLost, InvalidInput, RefLost, first_failure
+from shared.errors import BlobMissing, BuildmeshError, CallLost, InvalidInput, RefLost, first_failure
 from shared.model import Digest, Layer, Ref
 from shared.oci import chain_ids
 from shared.run.flight import Flight
