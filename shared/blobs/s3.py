@@ -7,9 +7,11 @@ to be seen. Bytes are hashed on a local disk before they are sent. What is read 
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote
@@ -25,6 +27,8 @@ T = TypeVar("T")
 
 THREADS = 8
 PART = 16 * 1024 * 1024  # bytes of one part of a multipart upload
+LARGE = 32 * 1024 * 1024  # bytes of an object that is read in ranges
+RANGE, AHEAD = 8 * 1024 * 1024, 4  # bytes of a range, and how many are on their way
 _ABSENT = ("NoSuchKey", "NoSuchObject", "NoSuchBucket")
 
 
@@ -95,9 +99,32 @@ class S3Reader:
         return b"" if length <= 0 else await self._store.read(self._digest, offset, length)
 
     async def chunks(self, *, offset: int = 0, chunk_size: int = 1 << 20) -> AsyncIterator[bytes]:
-        """One request for all; the connection is released at the end, also when the reader leaves early."""
+        """One request for all of a small object, ranges side by side for a large one."""
         if offset >= self._size:
             return
+        source = self._ranges(offset) if self._size - offset > LARGE else self._stream(offset, chunk_size)
+        async with aclosing(source):
+            async for piece in source:
+                for at in range(0, len(piece), chunk_size):
+                    yield piece[at : at + chunk_size]
+
+    async def _ranges(self, offset: int) -> AsyncGenerator[bytes, None]:
+        """In order; a few are on their way while one is used, so that a connection's speed is not the limit."""
+        starts = iter(range(offset, self._size, RANGE))
+        async with asyncio.TaskGroup() as tasks:
+            coming = deque(tasks.create_task(self.read_at(at, RANGE)) for at in islice(starts, AHEAD))
+            try:
+                while coming:
+                    piece = await coming.popleft()
+                    if (at := next(starts, None)) is not None:
+                        coming.append(tasks.create_task(self.read_at(at, RANGE)))
+                    yield piece
+            finally:
+                for task in coming:
+                    task.cancel()
+
+    async def _stream(self, offset: int, chunk_size: int) -> AsyncGenerator[bytes, None]:
+        """The connection is released at the end, also when the reader leaves early."""
         answer = await self._store.request(self._digest, offset)
         try:
             while chunk := await self._store.do(self._digest, answer.read, chunk_size):

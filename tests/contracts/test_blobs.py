@@ -147,6 +147,22 @@ async def test_ranges(blobs: Blobs) -> None:
     assert (past, tail) == (b"", BIG[3_000_000:])
 
 
+@pytest.mark.parametrize("early", [False, True])
+async def test_a_large_object_comes_in_ranges(s3: S3, monkeypatch: pytest.MonkeyPatch, early: bool) -> None:
+    """In order, whole, from any place; who leaves early leaves nothing behind."""
+    monkeypatch.setattr("shared.blobs.s3.LARGE", 1_000_000)
+    monkeypatch.setattr("shared.blobs.s3.RANGE", 300_007)
+    blobs = VerifyingBlobs(s3_blobs(s3, os.urandom(6).hex()))
+    digest = await blobs.put(BIG)
+    async with blobs.open(digest) as reader:
+        source = reader.chunks(chunk_size=65_536)
+        if early:
+            assert await anext(source) == BIG[:65_536]
+            return
+        assert b"".join([chunk async for chunk in source]) == BIG
+        assert b"".join([chunk async for chunk in reader.chunks(offset=700_001)]) == BIG[700_001:]
+
+
 async def test_delete_is_idempotent(blobs: Blobs) -> None:
     digest = await blobs.put(b"x")
 

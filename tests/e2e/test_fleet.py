@@ -112,9 +112,7 @@ def test_what_a_dead_executor_made_is_not_made_again(fleet: Stack, client: Build
 
 def published(fleet: Stack) -> int:
     """How often executors told that results of theirs are in the blob store."""
-    return sum(
-        part.said().count('"published"') + part.said().count(" published ") for name, part in fleet.parts.items() if "executor" in name
-    )
+    return sum(part.said().count('msg="published"') for name, part in fleet.parts.items() if "executor" in name)
 
 
 def test_equal_steps_of_many_builds_run_once(fleet: Stack, context: Make, busybox: str, tmp_path: Path) -> None:
