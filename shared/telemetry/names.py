@@ -27,6 +27,9 @@ LOOP_LAG = Metric("buildmesh_loop_lag_seconds", "Worst delay of the event loop s
 
 OPS = Metric("buildmesh_ops_total", "Ops run by executors.", ("kind", "status"))
 OP_SECONDS = Metric("buildmesh_op_duration_seconds", "How long ops took.", ("kind",))
+OP_OVERHEAD = Metric(
+    "buildmesh_op_overhead_seconds", "What an op took beyond its own work: to get to an executor, to wait there, to be told."
+)
 SLOTS = Metric("buildmesh_executor_slots", "Ops that may run at once.")
 SLOTS_BUSY = Metric("buildmesh_executor_slots_busy", "Slots in use.")
 

@@ -17,7 +17,7 @@ from shared.llb import Resources
 from shared.model import Digest as ContentDigest
 from shared.model import Layer, Platform, Ref
 from shared.pb import ops_pb2 as pb
-from shared.telemetry import Log
+from shared.telemetry import Histogram, Log
 from shared.wire import subjects
 from shared.wire.codec import Codec
 from shared.wire.messages import (
@@ -160,10 +160,11 @@ def queues_of(info: ExecutorInfo) -> frozenset[str]:
 class ExecutorWork:
     """Work and Files over calls. A call that is lost is tried again, elsewhere if its executor is gone."""
 
-    def __init__(self, calls: Calls, fleet: ExecutorFleet, log: Log) -> None:
+    def __init__(self, calls: Calls, fleet: ExecutorFleet, log: Log, overhead: Histogram | None = None) -> None:
         self._calls = calls
         self._fleet = fleet
         self._log = log
+        self._overhead = overhead
 
     async def resolve(self, request: ResolveSource, heard: Heard) -> SourceResolved:
         """Any executor."""
@@ -208,8 +209,12 @@ class ExecutorWork:
                     pass
             return await self._queued(queue, request, heard)
 
+        begun = asyncio.get_running_loop().time()
         answer = await self._retry(attempt)
         assert isinstance(answer, OpDone)
+        if self._overhead is not None:
+            own = (answer.completed - answer.started) / 1e9
+            self._overhead.observe(max(asyncio.get_running_loop().time() - begun - own, 0.0))
         return answer.outputs
 
     async def _queued(self, queue: Callable[[], str], request: RunOp, heard: Heard) -> Any:

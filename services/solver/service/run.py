@@ -22,6 +22,7 @@ from services.solver.service.progress import Hub
 from shared.run import Mesh, new_id
 from shared.run.backends import BlobClaims
 from shared.telemetry import names
+from shared.telemetry.metrics import FAST
 from shared.wire import subjects
 from shared.wire.messages import SolveBuild
 
@@ -32,7 +33,7 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
     """Serve until cancelled, or drained and the last build has ended."""
     mesh.readiness.expect("solver")
     fleet = ExecutorFleet(mesh.bus, mesh.log)
-    work = ExecutorWork(mesh.calls, fleet, mesh.log)
+    work = ExecutorWork(mesh.calls, fleet, mesh.log, mesh.metrics.histogram(names.OP_OVERHEAD, FAST))
     hub = Hub(mesh.clock.now_ns)
     leases = BusLeases(mesh.bus)
 
