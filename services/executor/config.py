@@ -44,6 +44,7 @@ class ExecutorConfig:
     entitlements: frozenset[str] = frozenset()
     network: NetworkConfig = field(default_factory=NetworkConfig)
     cgroup_parent: str = ""
+    own_cgroup: bool = False  # steps get a cgroup of this executor's below `cgroup_parent`; both are removed when the last one ends
     registries: RegistryHosts = field(default_factory=RegistryHosts)
     gc_policy: tuple[GcRule, ...] = ()
     debug_output: bool = False

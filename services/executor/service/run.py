@@ -4,9 +4,12 @@ import asyncio
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+from services.executor.adapters.own_cgroup import own_cgroup
 from services.executor.adapters.platforms import emulated_platforms, supported_platforms
 from services.executor.adapters.presence import Presence
 from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
@@ -48,11 +51,16 @@ async def run(config: ExecutorConfig, mesh: Mesh) -> None:
             announcing = tasks.create_task(presence.run(lambda: mesh.readiness.up("executor-presence")), name="presence")
             await mesh.readiness.wait_for(("executor-presence",))
             serving = await threads.do(import_module, "services.executor.service.serving")
-            await serving.serve(config, mesh, parts, tasks)
+            with _cgroup(config, mesh.instance) as parent:
+                await serving.serve(replace(config, cgroup_parent=parent), mesh, parts, tasks)
             announcing.cancel()
     finally:
         store.close()
         threads.close()
+
+
+def _cgroup(config: ExecutorConfig, home: str) -> AbstractContextManager[str]:
+    return own_cgroup(config.cgroup_parent, home) if config.own_cgroup else nullcontext(config.cgroup_parent)
 
 
 def slots_of(cores: int, memory: int, step: int) -> int:
