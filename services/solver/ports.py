@@ -147,7 +147,7 @@ class ContainerHosts(Protocol):
         ...
 
     async def close(self, id: str, executor: str) -> None:
-        """Idempotent; a container dies with its executor."""
+        """Idempotent; a container dies with its executor. Raises what its first process that failed ended with."""
         ...
 
     async def files(self, request: "ContainerFiles", executor: str) -> FileData | FileStats:

@@ -8,7 +8,6 @@ from shared.llb.caps import FRONTEND_CAPS as KNOWN_FRONTEND_CAPS
 from shared.llb.caps import LLB_CAPS as KNOWN_LLB_CAPS
 
 NOT_SERVED = (
-    "gateway.exec",  # containers driven by the client, and all its parts
     "reference.attestations",
     "source.metaresolver.image.attestations",
     "exporter.image.attestations",

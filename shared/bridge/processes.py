@@ -16,11 +16,14 @@ from google.protobuf.message import DecodeError
 from shared.bridge import codec
 from shared.errors import AlreadyExists, BuildmeshError, Exhausted, InvalidInput, NotFound, first_failure
 from shared.pb import gateway_pb2 as pb
-from shared.rpc import Call, MessageReader, frame
+from shared.rpc import Call, MessageReader, frame, status_of
+from shared.rpc.status import pack_details
 from shared.session.landing import Landing, StreamEnd
 
 ATTACH: Final = "/buildmesh.process.v1.Process/Attach"
 """The method by which an executor opens a process's stream."""
+UNKNOWN_STATUS: Final = 255
+"""The code of a process that never ran."""
 MOST: Final = 1000
 """Processes on one stream, running or over."""
 LAST_WORDS: Final = 10.0
@@ -36,6 +39,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.inbox: asyncio.Queue[bytes] = asyncio.Queue(_WAITING)
+        self.started = False  # the driver has been told
         self.over = False
 
     async def hear(self, data: bytes) -> None:
@@ -85,6 +89,16 @@ class Processes:
             await process.hear(data)
 
     async def _run(self, id: str, init: pb.InitMessage, process: _Process) -> None:
+        """What keeps one process from running is told as its end: an error of the stream would take along all others."""
+        try:
+            await self._run_to_its_end(id, init, process)
+        except* BuildmeshError as group:
+            for message in (pb.ExecMessage(Started=pb.StartedMessage()), *ending(UNKNOWN_STATUS, first_failure(group))):
+                if not (process.started and message.WhichOneof("Input") == "Started"):
+                    message.ProcessID = id
+                    await self._call.send(message.SerializeToString())
+
+    async def _run_to_its_end(self, id: str, init: pb.InitMessage, process: _Process) -> None:
         try:
             async with self._landing() as landing, asyncio.TaskGroup() as tasks:
                 talking = tasks.create_task(self._talk(landing, process), name="container process stream")
@@ -98,16 +112,25 @@ class Processes:
         stream = await landing.arrival()
         async with asyncio.TaskGroup() as tasks:
             upward = tasks.create_task(_upward(stream, process))
-            await self._downward(stream)
+            await self._downward(stream, process)
             upward.cancel()
         stream.leave()
 
-    async def _downward(self, stream: StreamEnd) -> None:
+    async def _downward(self, stream: StreamEnd, process: _Process) -> None:
         reader = MessageReader()
         while chunk := await stream.receive():
             reader.feed(chunk)
             while (data := reader.next()) is not None:
+                process.started = True
                 await self._call.send(data)
+
+
+def ending(code: int, error: BuildmeshError | None) -> tuple[pb.ExecMessage, pb.ExecMessage]:
+    """The last two messages of a process. A code other than 0 comes with an error."""
+    verdict = pb.ExitMessage(Code=code)
+    if error is not None:
+        verdict.Error.ParseFromString(pack_details(status_of(error)))
+    return pb.ExecMessage(Exit=verdict), pb.ExecMessage(Done=pb.DoneMessage())
 
 
 async def _upward(stream: StreamEnd, process: _Process) -> None:

@@ -20,8 +20,8 @@ from services.executor.adapters.process import Child
 from services.executor.adapters.process_streams import Streams
 from services.executor.core.entitlements import check_entitlements
 from services.executor.core.mounts import MountPlan, plan_mounts
-from services.executor.core.spec import container_env
-from shared.errors import BuildFailed, InvalidInput
+from services.executor.core.spec import container_env, default_path, with_default
+from shared.errors import BuildFailed, BuildmeshError, Canceled, InvalidInput
 from shared.llb import ExecOp, Op, decode_op, validate_op
 from shared.model import Platform
 from shared.wire.messages import Scope
@@ -31,6 +31,8 @@ __all__ = ["Container", "Running", "checked_exec", "container_of"]
 _POLL: Final = 0.01
 _BEGIN_WITHIN: Final = 10.0
 """Seconds that a further process waits for the first one to run."""
+_LAST_WORDS: Final = 5.0
+"""Seconds that what killed processes have printed is still read."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -70,11 +72,18 @@ class Container:
     given: Given
     bundle: Bundle
     scope: Scope
+    platform: Platform
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     begun: bool = False
     main: Running | None = None
     processes: set[Running] = field(default_factory=set)
+    failure: BuildmeshError | None = None
+    """Of the first process that failed: that is what releasing the container ends with."""
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: int = 0
+
+    def __post_init__(self) -> None:
+        self.idle.set()
 
     async def start(self, process: ExecOp, streams: Streams, *, terminal: bool) -> Running:
         """The first process is the container's init; when that ends all end. Raises BuildFailed, InvalidInput, Unavailable."""
@@ -83,17 +92,18 @@ class Container:
         check_entitlements(op, self.scope.entitlements)
         secret_env = await Gathering(self.parts).secret_env(process, self.scope)
         if self.closing.is_set():
-            raise BuildFailed("the container has been released")
+            raise Canceled("context canceled")
         running = await (self._first(op, secret_env, streams, terminal) if first else self._more(op, secret_env, streams, terminal))
         streams.passed()
         self.processes.add(running)
+        self.idle.clear()
         return running
 
     def _merged(self, process: ExecOp, terminal: bool) -> ExecOp:
         own = self.op.meta
-        env = process.meta.env
-        if terminal and not any(entry.startswith("TERM=") for entry in env):
-            env = (*env, "TERM=xterm")
+        env = with_default(process.meta.env, "PATH", default_path(self.platform.os))
+        if terminal:
+            env = with_default(env, "TERM", "xterm")
         meta = replace(process.meta, env=env, cwd=process.meta.cwd or "/", hostname=own.hostname, extra_hosts=own.extra_hosts)
         return replace(self.op, meta=meta, security=process.security, secret_env=process.secret_env)
 
@@ -117,7 +127,9 @@ class Container:
         """Raises BuildFailed when it will not."""
         id, until = self.given.id, time.monotonic() + _BEGIN_WITHIN
         while not self.parts.runc.is_running(id):
-            if self.closing.is_set() or (self.main is not None and self.main.child.ended) or time.monotonic() > until:
+            if self.closing.is_set():
+                raise Canceled("context canceled")
+            if (self.main is not None and self.main.child.ended) or time.monotonic() > until:
                 raise BuildFailed(f"container {id} has stopped")
             await asyncio.sleep(_POLL)
         if self.main is not None and self.main.child.ended:
@@ -134,14 +146,23 @@ class Container:
             file.write(json.dumps(process, ensure_ascii=False).encode("utf-8", "surrogateescape"))
 
     def over(self, running: Running) -> None:
-        """It has ended."""
+        """It has ended, and what it left has been read."""
         self.processes.discard(running)
+        if not self.processes:
+            self.idle.set()
+
+    def failed(self, error: BuildmeshError) -> None:
+        """A process did."""
+        self.failure = self.failure or error
 
     async def end(self) -> None:
         """Kill everything that runs, the init last (that takes along whatever else there is)."""
         self.closing.set()
         for running in sorted(self.processes, key=lambda found: found is self.main):
             await running.kill()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                await self.idle.wait()
 
 
 @asynccontextmanager
@@ -162,7 +183,7 @@ async def container_of(
         bundle = parts.bundles.new(given.id)
         try:
             await parts.threads.finish(parts.bundles.mount, bundle, op, plan, given, private=True)
-            container = Container(parts=parts, op=op, plan=plan, given=given, bundle=bundle, scope=scope)
+            container = Container(parts=parts, op=op, plan=plan, given=given, bundle=bundle, scope=scope, platform=platform)
             try:
                 yield container
             finally:

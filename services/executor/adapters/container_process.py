@@ -13,17 +13,16 @@ from google.protobuf.message import DecodeError
 from services.executor.adapters.container import Container, Running
 from services.executor.adapters.descriptors import read_some, write_all
 from services.executor.adapters.process_streams import Streams, open_streams
-from shared.errors import BuildFailed, BuildmeshError, Canceled, InvalidInput, SessionGone, first_failure
+from shared.bridge.processes import ending
+from shared.errors import BuildFailed, BuildmeshError, Canceled, InvalidInput, first_failure
 from shared.llb import ExecOp
 from shared.pb import gateway_pb2 as pb
-from shared.rpc import MessageReader, frame, status_of
-from shared.rpc.status import pack_details
+from shared.rpc import MessageReader, frame
 from shared.session.ports import SessionStream
 from shared.wire.messages import RunProcess
 
 __all__ = ["talk"]
 
-UNKNOWN_STATUS: Final = 255
 LINGER: Final = 1.0
 """Seconds that output is still read after the end of a process: something that it left behind may hold it open."""
 GOODBYE: Final = 5.0
@@ -31,7 +30,10 @@ GOODBYE: Final = 5.0
 
 
 async def talk(container: Container, process: ExecOp, request: RunProcess, stream: SessionStream) -> None:
-    """Start the process and serve its stream until it is over. Cancelling kills it. Raises InvalidInput for nonsense from the driver."""
+    """Start the process and serve its stream until it is over. Cancelling kills it.
+
+    Raises what keeps it from running, InvalidInput for nonsense from the driver.
+    """
     await _Talk(container, process, request, stream).run()
 
 
@@ -41,15 +43,9 @@ class _Talk:
 
     async def run(self) -> None:
         await self._say(pb.ExecMessage(Started=pb.StartedMessage()))
-        code, error = UNKNOWN_STATUS, None
-        try:
-            with open_streams(self._request.fds, terminal=self._request.tty) as streams:
-                code = await self._one(streams)
-        except (InvalidInput, SessionGone):
-            raise
-        except BuildmeshError as failure:
-            error = failure
-        await self._end(code, error or self._verdict(code))
+        with open_streams(self._request.fds, terminal=self._request.tty) as streams:
+            code = await self._one(streams)
+        await self._end(code)
 
     def _verdict(self, code: int) -> BuildmeshError | None:
         if code == 0:
@@ -66,12 +62,15 @@ class _Talk:
                 listening = tasks.create_task(self._listen(running, streams), name="process input")
                 code = await self._output(running, streams)
                 listening.cancel()
+            code = code if code >= 0 else 128 - code
+            if (error := self._verdict(code)) is not None:
+                self._container.failed(error)
         except BaseExceptionGroup as group:
             raise first_failure(group) from None
         finally:
             await running.kill()
             self._container.over(running)
-        return code if code >= 0 else 128 - code
+        return code
 
     async def _output(self, running: Running, streams: Streams) -> int:
         """All of it; and the end of the process."""
@@ -88,15 +87,12 @@ class _Talk:
         while data := await read_some(descriptor):
             await self._say(pb.ExecMessage(File=pb.FdMessage(Fd=number, Data=data)))
 
-    async def _end(self, code: int, error: BuildmeshError | None) -> None:
+    async def _end(self, code: int) -> None:
         for number in self._request.fds:
             if number:
                 await self._say(pb.ExecMessage(File=pb.FdMessage(Fd=number, EOF=True)))
-        verdict = pb.ExitMessage(Code=code)
-        if error is not None:
-            verdict.Error.ParseFromString(pack_details(status_of(error)))
-        await self._say(pb.ExecMessage(Exit=verdict))
-        await self._say(pb.ExecMessage(Done=pb.DoneMessage()))
+        for message in ending(code, self._verdict(code)):
+            await self._say(message)
         await self._stream.close_send()
         with contextlib.suppress(TimeoutError, BuildmeshError):
             async with asyncio.timeout(GOODBYE):

@@ -105,11 +105,14 @@ class Containers:
         return Done()
 
     async def close(self, request: CloseContainer, served: Served) -> Done:
-        """Everything in it is killed."""
+        """Everything in it is killed. Raises what the first process that failed ended with (frontend/gateway/container Release)."""
         kept = self._kept.get(request.id)
-        if kept is not None:
-            kept.unwanted.set()
-            await kept.gone.wait()
+        if kept is None:
+            return Done()
+        kept.unwanted.set()
+        await kept.gone.wait()
+        if kept.ready.done() and kept.ready.exception() is None and (failure := kept.ready.result().failure) is not None:
+            raise failure
         return Done()
 
     def end_lease(self, lease: str) -> None:

@@ -22,13 +22,16 @@ __all__ = [
     "cgroups_path",
     "container_env",
     "default_mounts",
+    "default_path",
     "insecure_devices",
     "runtime_spec",
+    "with_default",
     "with_mounts",
 ]
 
 OCI_VERSION = "1.0.2"
 DEFAULT_HOSTNAME = "buildkitsandbox"
+WINDOWS_PATH = "c:\\Windows\\System32;c:\\Windows;C:\\Windows\\System32\\WindowsPowerShell\\v1.0"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _CAPABILITIES = "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE"
@@ -96,9 +99,17 @@ def container_env(meta: Meta, secrets: Sequence[str] = ()) -> tuple[str, ...]:
     if (proxy := meta.proxy_env) is not None:
         pairs = (("http", proxy.http), ("https", proxy.https), ("ftp", proxy.ftp), ("no", proxy.no), ("all", proxy.all))
         env += [f"{name}={value}" for key, value in pairs if value for name in (f"{key.upper()}_PROXY", f"{key}_proxy")]
-    if not any(entry.startswith("PATH=") for entry in env):
-        env.append(f"PATH={DEFAULT_PATH}")
-    return (*env, *secrets)
+    return (*with_default(env, "PATH", DEFAULT_PATH), *secrets)
+
+
+def with_default(env: Sequence[str], name: str, value: str) -> tuple[str, ...]:
+    """The environment, with this variable unless it has it."""
+    return tuple(env) if any(entry.startswith(f"{name}=") for entry in env) else (*env, f"{name}={value}")
+
+
+def default_path(system: str) -> str:
+    """PATH of a system's containers (util/system/path.go)."""
+    return WINDOWS_PATH if system == "windows" else DEFAULT_PATH
 
 
 def default_mounts(hosts: str, resolv_conf: str, *, insecure: bool = False) -> tuple[SpecMount, ...]:

@@ -115,8 +115,8 @@ class Containers:
 async def _quietly(closing: Awaitable[None], log: Log) -> None:
     try:
         await closing
-    except BuildmeshError as error:
-        log.warning("a container was not released", error=error.message)
+    except BuildmeshError as error:  # of one of its processes, as a rule, which nobody wants to know any more
+        log.debug("a container ended with an error", error=error.message)
 
 
 async def _lost(error: RefLost, handles: tuple[Handle, ...], refs: list[Ref | None]) -> None:
