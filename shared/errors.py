@@ -28,12 +28,12 @@ import base64
 import json
 import traceback
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import IntEnum
 from types import FrameType
 from typing import Any, ClassVar
 
-from shared.model import SourceInfo, SourceRange
+from shared.model import Layer, Ref, SourceInfo, SourceRange
 
 
 class Code(IntEnum):
@@ -245,6 +245,42 @@ def source_detail(info: SourceInfo, ranges: Iterable[SourceRange], definition: M
 def solve_detail(value: Mapping[str, Any]) -> Detail:
     """protojson of errdefs.Solve: inputIDs, mountIDs, op, file|cache, description (solver/errdefs/solve.go)."""
     return _detail("Solve", value)
+
+
+LEFT = "buildmesh/Left+json"
+"""What a failed step left behind; for the solver only, which gives clients names for it (`solve_detail`)."""
+
+
+def left_detail(inputs: Iterable[Ref | None], mounts: Iterable[Ref | None], subject: Mapping[str, Any] | None = None) -> Detail:
+    """`inputs` and `mounts` (the trees as they are now) by index of mount or action; `subject`: file or cache of errdefs.Solve."""
+    refs = {name: [None if ref is None else asdict(ref) for ref in found] for name, found in (("inputs", inputs), ("mounts", mounts))}
+    return Detail(type_url=LEFT, value=json.dumps({**refs, "subject": dict(subject or {})}).encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What `left_detail` tells."""
+
+    inputs: tuple[Ref | None, ...]
+    mounts: tuple[Ref | None, ...]
+    subject: Mapping[str, Any]
+
+
+def read_left(detail: Detail) -> Left | None:
+    """None when it can't be read: it came over the bus."""
+    try:
+        value = json.loads(detail.value)
+        inputs, mounts = (tuple(map(_read_ref, value[name])) for name in ("inputs", "mounts"))
+        return Left(inputs=inputs, mounts=mounts, subject=dict(value["subject"]))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _read_ref(value: Any) -> Ref | None:
+    if value is None:
+        return None
+    layers = tuple(Layer(**{**layer, "urls": tuple(layer["urls"])}) for layer in value["layers"])
+    return Ref(**{**value, "layers": layers})
 
 
 def frontend_cap_detail(name: str) -> Detail:

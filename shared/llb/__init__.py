@@ -8,7 +8,7 @@ with environment, directory and user), caps (what a definition needs of the serv
 BuildKit's Go client would write. The only floor besides session and rpc that opens generated protobuf.
 """
 
-from shared.llb.as_json import convert_json, definition_json
+from shared.llb.as_json import convert_json, definition_json, op_json
 from shared.llb.caps import FRONTEND_CAPS, LLB_CAPS, Cap
 from shared.llb.codec import decode_op, decode_source_op, encode_op, encode_source_op, op_digest
 from shared.llb.definition import (
@@ -152,6 +152,7 @@ __all__ = [
     "new_state",
     "oci_layout_source",
     "op_digest",
+    "op_json",
     "op_name",
     "output_count",
     "parent_path",

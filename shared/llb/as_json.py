@@ -83,7 +83,7 @@ def convert_json(definition: Definition) -> dict[str, Any]:
     pointer = {op_digest(definition.pointer): definition.pointer} if definition.pointer else {}
     ops = {**definition.data, **pointer}
     return {
-        "def": {digest: _op(ops[digest]) for digest in sorted(ops)},
+        "def": {digest: op_json(ops[digest]) for digest in sorted(ops)},
         "metadata": {digest: _metadata(definition.metadata[digest]) for digest in sorted(definition.metadata)},
         "source": _sorted_maps(json_format.MessageToDict(message.Source)),
     }
@@ -103,7 +103,8 @@ def _sorted_maps(value: Any) -> Any:
     return value
 
 
-def _op(data: bytes) -> dict[str, Any]:
+def op_json(data: bytes) -> dict[str, Any]:
+    """A marshaled pb.Op in protobuf's JSON."""
     message = pb.Op()
     message.ParseFromString(data)
     return dict(_sorted_maps(json_format.MessageToDict(message)))

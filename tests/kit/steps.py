@@ -110,6 +110,7 @@ class Steps:
         runc.clear()
         self.runc = runc
         self.parts = ExecParts(
+            home="here",
             store=self.store,
             threads=self.threads,
             runc=runc,
@@ -124,7 +125,7 @@ class Steps:
             limits=limits or LogLimits(),
         )
         self.exec = ExecRunner(self.parts)
-        self.file = FileRunner(self.store, self.threads)
+        self.file = FileRunner("here", self.store, self.threads)
         self.told = Told()
 
     def busybox(self) -> str:

@@ -33,8 +33,9 @@ _QEMU = {"amd64": "x86_64", "arm64": "aarch64", "386": "i386"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecParts:
-    """What runs containers works with. `platforms` are those which need no emulator of ours."""
+    """What runs containers works with. `home`: this executor; `platforms` are those which need no emulator of ours."""
 
+    home: str
     store: SnapshotStore
     threads: Pool
     runc: Runc

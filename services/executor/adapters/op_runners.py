@@ -50,7 +50,7 @@ async def make_runners(
     exec_parts = await threads.finish(_exec_parts, settings, mesh, root, store, threads, platforms)
     return {
         ExecOp: ExecRunner(exec_parts),
-        FileOp: FileRunner(store, threads),
+        FileOp: FileRunner(mesh.instance, store, threads),
         MergeOp: MergeRunner(store, threads),
         DiffOp: DiffRunner(store, threads),
     }, exec_parts
@@ -77,6 +77,7 @@ def _exec_parts(
         cgroup_parent=settings.cgroup_parent,
     )
     return ExecParts(
+        home=mesh.instance,
         store=store,
         threads=threads,
         runc=runc,

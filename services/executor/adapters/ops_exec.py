@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
@@ -13,14 +12,12 @@ from services.executor.adapters.step_log import StepLog
 from services.executor.core.exit import exit_error
 from services.executor.core.mounts import MountPlan, Output, plan_mounts
 from services.executor.ports import Reporter
-from shared.errors import BuildFailed, BuildmeshError, Detail, Unsupported
+from shared.errors import BuildFailed, BuildmeshError, Unsupported, left_detail
 from shared.llb import ExecOp
+from shared.model import Ref
 from shared.wire.messages import RunOp
 
-__all__ = ["EXEC_FAILURE", "ExecRunner"]
-
-EXEC_FAILURE = "buildmesh/ExecFailure+json"
-"""Type URL of the detail of a failed step: JSON {inputs, mounts}, each a list of snapshot ids or null by mount index."""
+__all__ = ["ExecRunner"]
 
 
 class ExecRunner:
@@ -31,7 +28,7 @@ class ExecRunner:
         self._gathering = Gathering(parts)
 
     async def run(self, op: ExecOp, request: RunOp, inputs: Sequence[str | None], report: Reporter) -> tuple[str | None, ...]:
-        """Snapshot ids by output. Errors: BuildFailed when the process fails, with the snapshots it left as EXEC_FAILURE detail."""
+        """Snapshot ids by output. Errors: BuildFailed when the process fails, with what it left as detail."""
         if request.proxy_network:
             raise Unsupported("the proxy network is not available on this executor")
         if op.devices and not all(device.optional for device in op.devices):
@@ -42,9 +39,9 @@ class ExecRunner:
             given = await self._gathering.gather(
                 stack, op, plan, tuple(inputs), scope=request.scope, platform=request.platform, resources=request.resources
             )
-            return await self._step(op, plan, given, report)
+            return await self._step(op, plan, given, request, report)
 
-    async def _step(self, op: ExecOp, plan: MountPlan, given: Given, report: Reporter) -> tuple[str | None, ...]:
+    async def _step(self, op: ExecOp, plan: MountPlan, given: Given, request: RunOp, report: Reporter) -> tuple[str | None, ...]:
         parts, bundle = self._parts, self._parts.bundles.new(given.id)
         log = StepLog(report, parts.limits, echo=parts.echo)
         try:
@@ -58,7 +55,7 @@ class ExecRunner:
         if failure is None:
             return await parts.threads.finish(self._commit, bundle, plan, given)
         log.failed()
-        await parts.threads.finish(self._keep_for_debugging, bundle, op, given, failure)
+        await parts.threads.finish(self._keep_for_debugging, bundle, op, request, failure)
         raise failure
 
     def _never_began(self, bundle: Bundle, ended: Exit, log: StepLog) -> None:
@@ -88,11 +85,9 @@ class ExecRunner:
             return given.inputs[output.input]
         return self._parts.store.commit(bundle.children[output.mount]).id
 
-    def _keep_for_debugging(self, bundle: Bundle, op: ExecOp, given: Given, failure: BuildmeshError) -> None:
+    def _keep_for_debugging(self, bundle: Bundle, op: ExecOp, request: RunOp, failure: BuildmeshError) -> None:
         """Clients can open a container over what a failed step left: commit it, and say which snapshots these are."""
         self._parts.take_down(bundle)
-        inputs = [given.inputs[m.input] if 0 <= m.input < len(given.inputs) else None for m in op.mounts]
-        left = {index: self._parts.store.commit(id).id for index, id in bundle.children.items()}
-        mounts = [left.get(index, inputs[index]) for index in range(len(op.mounts))]
-        value = json.dumps({"inputs": inputs, "mounts": mounts}).encode()
-        failure.with_details(Detail(type_url=EXEC_FAILURE, value=value))
+        inputs = [request.inputs[m.input] if 0 <= m.input < len(request.inputs) else None for m in op.mounts]
+        left = {index: Ref(id=self._parts.store.commit(id).id, home=self._parts.home) for index, id in bundle.children.items()}
+        failure.with_details(left_detail(inputs, [left.get(index, ref) for index, ref in enumerate(inputs)]))

@@ -13,15 +13,13 @@ from services.executor.core.fileop import FilePlan, Step, owner_of, plan_file_op
 from services.executor.core.owners import MAX_USER_FILE, group_id, user_ids
 from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.threads import Pool
-from shared.errors import BuildFailed, Detail, Exhausted
+from shared.errors import BuildFailed, Detail, Exhausted, left_detail
 from shared.llb import EMPTY, Chown, FileOp
 from shared.llb.ops import Owner as NamedOwner
+from shared.model import Ref
 from shared.wire.messages import RunOp
 
-__all__ = ["FILE_FAILURE", "FileRunner"]
-
-FILE_FAILURE = "buildmesh/FileFailure+json"
-"""Type URL of the detail that names the failed action: JSON {index}."""
+__all__ = ["FileRunner"]
 
 
 @dataclass(slots=True)
@@ -39,7 +37,8 @@ class _Work:
 class FileRunner:
     """Runs FileOps."""
 
-    def __init__(self, store: SnapshotStore, threads: Pool) -> None:
+    def __init__(self, home: str, store: SnapshotStore, threads: Pool) -> None:
+        self._home = home
         self._store = store
         self._threads = threads
 
@@ -71,13 +70,27 @@ class FileRunner:
         with ExitStack() as stack:
             target = stack.enter_context(self._store.mount(id, writable=True))
             tree = stack.enter_context(self._store.mount(source) if source else nullcontext(None))
+            failure: BuildFailed | None = None
             try:
                 act(step.action, target, tree, owner, stopped=work.stop.is_set)
             except BuildFailed as error:
-                raise error.with_details(Detail(type_url=FILE_FAILURE, value=b'{"index":%d}' % step.number)) from error
+                failure = error
+        if failure is not None:
+            raise failure.with_details(self._left(work, step.number))
         if step.commit:
-            self._store.commit(id)
-            work.open.discard(id)
+            self._commit(work, id)
+
+    def _commit(self, work: _Work, id: str) -> None:
+        self._store.commit(id)
+        work.open.discard(id)
+
+    def _left(self, work: _Work, number: int) -> Detail:
+        """The trees of all actions up to the one that failed: clients can open a container over them."""
+        for id in list(work.open):
+            self._commit(work, id)
+        trees = [work.made.get(work.plan.inputs + step.number) for step in work.plan.steps]
+        refs = [None if id is None else Ref(id=id, home=self._home) for id in trees]
+        return left_detail(work.request.inputs, refs, {"file": {"index": number}})
 
     def _target(self, work: _Work, step: Step) -> str:
         if step.extends:

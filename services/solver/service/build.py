@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from services.solver.core.graph import DEFAULT_CLASS, LoadRules, load_graph, wanted_class
 from services.solver.ports import BuildMemory, ContainerHosts, Files, Fleet, Frontends, Work
@@ -11,9 +12,9 @@ from services.solver.service.caching import CacheRoads, Caching, imports_in
 from services.solver.service.containers import Containers
 from services.solver.service.engine import Engine, Job, scope_for
 from services.solver.service.progress import Stream
-from services.solver.service.results import Handle, Handles
-from shared.errors import BuildFailed, BuildmeshError, Code, InvalidInput, NotFound, first_failure
-from shared.llb import Op, decode_definition, decode_source_op, encode_op
+from services.solver.service.results import Handle, Handles, vertex_of
+from shared.errors import LEFT, BuildFailed, BuildmeshError, Code, InvalidInput, NotFound, first_failure, read_left, solve_detail
+from shared.llb import Definition, Op, decode_definition, decode_source_op, encode_op, op_json
 from shared.model import Digest, Platform, Ref, Warn, format_platform, is_digest
 from shared.wire import subjects
 from shared.wire.failure import from_failure
@@ -173,8 +174,26 @@ class RunningBuild:
         except BuildmeshError as error:
             error.status_code = Code.UNKNOWN  # clients print the bare text, as for any failed build
             raise error.prefixed("failed to load LLB") from None
-        handle = self.handles.add(Handle(self.engine, self.ref, raw, definition, output, id=id))
+        handle = self.handles.add(Handle(self.engine, self.ref, raw, definition, output, id=id, explain=self._explain))
         return BridgeRef(id=handle.id, definition=raw)
+
+    def _explain(self, error: BuildmeshError, definition: Definition) -> BuildmeshError:
+        """With the failed op, and names for what it left: clients open containers over that (solver/errdefs/solve.go)."""
+        found = error.detail(LEFT)
+        left = read_left(found) if found is not None else None
+        error.details = tuple(detail for detail in error.details if detail.type_url != LEFT)
+        digest = Digest(vertex_of(error))
+        data = definition.data.get(digest)
+        if data is None or error.detail("errdefs.Solve+json") is not None:
+            return error
+        value: dict[str, Any] = {"op": op_json(data)}
+        if description := definition.about(digest).description:
+            value["description"] = dict(description)
+        if left is not None:
+            value |= {name: {key: str(item) for key, item in found.items()} for name, found in left.subject.items()}
+            value["inputIDs"] = self.handles.left(self.engine, left.inputs)
+            value["mountIDs"] = self.handles.left(self.engine, left.mounts)
+        return error.with_details(solve_detail(value))
 
     async def _run_frontend(self, request: BridgeSolve) -> BridgeResult:
         if request.frontend not in FRONTENDS:

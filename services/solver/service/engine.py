@@ -31,7 +31,18 @@ from services.solver.core.vertex import CacheMap, ContentSelector, Digest, Outpu
 from services.solver.ports import CacheIndex, Heard, Sharing, Work
 from services.solver.service.nested import NestedBuilds
 from services.solver.service.progress import Hub
-from shared.errors import BuildmeshError, Canceled, Code, Internal, InvalidInput, NotFound, RefLost, stack_detail, vertex_detail
+from shared.errors import (
+    BuildmeshError,
+    Canceled,
+    Code,
+    Internal,
+    InvalidInput,
+    NotFound,
+    RefLost,
+    left_detail,
+    stack_detail,
+    vertex_detail,
+)
 from shared.llb import BuildOp, PassthroughOp
 from shared.model import Digest as ContentDigest
 from shared.model import Ref
@@ -278,6 +289,7 @@ class Engine:
         except BuildmeshError as error:
             if isinstance(error, NotFound):
                 error.status_code = Code.UNKNOWN  # a missing file is an ordinary failure of the build
+            error.with_details(left_detail([effect.value], [], {"cache": {"index": effect.input}}))
             raise error.prefixed("failed to compute cache key") from None
 
     async def _run(self, vertex: Vertex, inputs: tuple[Ref | None, ...], keys: tuple[CacheKey, ...]) -> tuple[Ref | None, ...]:

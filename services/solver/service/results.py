@@ -1,6 +1,6 @@
 """Handles of results: lazy, valid within one build, named by ids that nobody can guess."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from services.solver.core.definition_json import definition_json
@@ -18,7 +18,18 @@ ATTEMPTS = 6
 class Handle:
     """One result that may not exist yet. `output` None = scratch."""
 
-    def __init__(self, engine: Engine, job: str, raw: bytes, definition: Definition, output: Output | None, *, id: str = "") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        job: str,
+        raw: bytes,
+        definition: Definition,
+        output: Output | None,
+        *,
+        id: str = "",
+        explain: Callable[[BuildmeshError, Definition], BuildmeshError] = lambda error, _: error,
+    ) -> None:
+        self._explain = explain
         self.id = (id or new_id()) if output is not None else ""
         self.raw = raw
         self._engine = engine
@@ -35,7 +46,7 @@ class Handle:
             try:
                 self._built = await self._engine.build(self._output, job=self._job)
             except BuildmeshError as error:
-                raise with_sources(error, self._definition) from None
+                raise self._explain(with_sources(error, self._definition), self._definition) from None
         return self._built.ref
 
     @property
@@ -59,17 +70,35 @@ class Handle:
         return await work(await self.ref())
 
 
+class LeftHandle(Handle):
+    """A tree that a failed step left behind. It can't be made again."""
+
+    def __init__(self, engine: Engine, ref: Ref) -> None:
+        super().__init__(engine, "", b"", Definition(), None)
+        self.id = new_id()
+        self._ref = ref
+
+    async def ref(self) -> Ref | None:
+        """Always the same."""
+        return self._ref
+
+
 def with_sources(error: BuildmeshError, definition: Definition) -> BuildmeshError:
     """The error with the source ranges of the vertex it names (solver/llbsolver/result.go wrapError)."""
-    vertex = error.detail("errdefs.Vertex+json")
-    named = vertex.json() if vertex is not None else None
-    digest = named.get("digest") if isinstance(named, dict) else None
-    locations = definition.locations.get(Digest(digest), ()) if isinstance(digest, str) else ()
+    locations = definition.locations.get(Digest(vertex_of(error)), ())
     for location in reversed(locations):  # clients read them from the last to the first
         source = definition.sources[location.source]
         info = SourceInfo(filename=source.filename, data=source.data, language=source.language)
         error.with_details(source_detail(info, location.ranges, _loaded_by(source.definition)))
     return error
+
+
+def vertex_of(error: BuildmeshError) -> str:
+    """The digest of the vertex that the error names, "" for none."""
+    detail = error.detail("errdefs.Vertex+json")
+    named = detail.json() if detail is not None else None
+    digest = named.get("digest") if isinstance(named, dict) else None
+    return digest if isinstance(digest, str) else ""
 
 
 def _loaded_by(raw: bytes) -> dict[str, Any] | None:
@@ -101,6 +130,10 @@ class Handles:
 
     def __contains__(self, id: str) -> bool:
         return id in self._by_id
+
+    def left(self, engine: Engine, refs: Sequence[Ref | None]) -> list[str]:
+        """Names for trees that a failed step left; "" for none."""
+        return ["" if ref is None else self.add(LeftHandle(engine, ref)).id for ref in refs]
 
     def get(self, id: str) -> Handle:
         """Raises NotFound `no such ref: <id>`."""

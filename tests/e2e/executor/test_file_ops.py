@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.executor.adapters.ops_file import FILE_FAILURE
-from shared.errors import BuildFailed, InvalidInput
+from shared.errors import LEFT, BuildFailed, InvalidInput, read_left
 from shared.llb import EMPTY, SKIP, Action, Chown, Copy, FileAction, FileOp, MkDir, MkFile, Rm
 from shared.llb.ops import Owner
 from tests.kit.steps import Steps
@@ -89,8 +88,13 @@ async def test_failure_names_the_action(steps: Steps) -> None:
     with pytest.raises(BuildFailed, match="no such file or directory") as caught:
         await steps.run(op((EMPTY, EMPTY, SKIP, MkDir(path="/a")), (0, EMPTY, 0, MkDir(path="/b/c"))))
 
-    assert [d.value for d in caught.value.details if d.type_url == FILE_FAILURE] == [b'{"index":1}']
+    detail = caught.value.detail(LEFT)
+    left = read_left(detail) if detail is not None else None
+    assert left is not None and left.subject == {"file": {"index": 1}}
+    trees = [ref.id for ref in left.mounts if ref is not None]
+    assert len(trees) == 2 and steps.names(trees[1]) == {"a"}
     steps.store.release("build")
+    steps.store.remove(trees)
     assert steps.store.statistics()["snapshots"] == 0
 
 

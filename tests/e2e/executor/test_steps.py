@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -13,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from services.executor.adapters.ops_exec import EXEC_FAILURE
 from services.executor.core.log_limit import LogLimits
-from shared.errors import BuildFailed, NotFound, RefLost
+from shared.errors import LEFT, BuildFailed, NotFound, RefLost, read_left
 from shared.llb import CacheOpt, FileSecret, HostIP, Mount, MountType, NetMode, SecretEnv, SecurityMode, Sharing, Ulimit
 from shared.pb import ops_pb2
 from tests.kit.steps import Steps
@@ -122,8 +120,10 @@ async def test_failure_text_tail_and_what_it_left(steps: Steps) -> None:
     assert (
         caught.value.message == 'process "/bin/sh -c echo x > /left; echo last words; exit 42" did not complete successfully: exit code: 42'
     )
-    detail = next(d for d in caught.value.details if d.type_url == EXEC_FAILURE)
-    assert steps.read(json.loads(detail.value)["mounts"][0], "left") == "x\n"
+    detail = caught.value.detail(LEFT)
+    left = read_left(detail) if detail is not None else None
+    assert left is not None and left.mounts[0] is not None
+    assert steps.read(left.mounts[0].id, "left") == "x\n"
     assert steps.told.text == "last words\n"
 
 
