@@ -88,16 +88,23 @@ class Container:
     async def start(self, process: ExecOp, streams: Streams, *, terminal: bool) -> Running:
         """The first process is the container's init; when that ends all end. Raises BuildFailed, InvalidInput, Unavailable."""
         first, self.begun = not self.begun, True
+        try:
+            running = await self._start(process, streams, terminal=terminal, first=first)
+        except BaseException:
+            self.begun = not first  # the next one may be the first that works
+            raise
+        streams.passed()
+        self.processes.add(running)
+        self.idle.clear()
+        return running
+
+    async def _start(self, process: ExecOp, streams: Streams, *, terminal: bool, first: bool) -> Running:
         op = self._merged(process, terminal)
         check_entitlements(op, self.scope.entitlements)
         secret_env = await Gathering(self.parts).secret_env(process, self.scope)
         if self.closing.is_set():
             raise Canceled("context canceled")
-        running = await (self._first(op, secret_env, streams, terminal) if first else self._more(op, secret_env, streams, terminal))
-        streams.passed()
-        self.processes.add(running)
-        self.idle.clear()
-        return running
+        return await (self._first(op, secret_env, streams, terminal) if first else self._more(op, secret_env, streams, terminal))
 
     def _merged(self, process: ExecOp, terminal: bool) -> ExecOp:
         own = self.op.meta
