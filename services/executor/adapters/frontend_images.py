@@ -109,7 +109,7 @@ class FrontendImages:
             while data := await read_some(streams.sinks[2]):
                 kept, total = (kept + data)[-_SHOWN:], total + len(data)
                 if total > _QUIET:
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.005)
         finally:
             if kept:
                 self._log.info("a frontend said", text=kept.decode("utf-8", "replace"), bytes=total)
