@@ -158,11 +158,14 @@ def test_hostile_frontends(lone_buildctl: Buildctl, context: Make, scripted: Cal
     lone_buildctl.call("debug", "workers", seconds=10)
 
 
-def test_a_frontend_that_never_returns(alone: Mesh, lone_buildctl: Buildctl, context: Make, scripted: Callable[[str], str]) -> None:
+@pytest.mark.parametrize("does", ["sleep 1000", "cat /dev/zero >&2"])
+def test_a_frontend_that_never_returns(
+    does: str, alone: Mesh, lone_buildctl: Buildctl, context: Make, scripted: Callable[[str], str]
+) -> None:
     """It lives as long as its client; another build goes on beside it."""
     mark = "never-returning-frontend"
     argv = lone_buildctl.build_argv(
-        context("FROM scratch\n", name="never"), "--frontend=gateway.v0", "--opt", f"source={scripted(f'sleep 1000; : {mark}')}"
+        context("FROM scratch\n", name="never"), "--frontend=gateway.v0", "--opt", f"source={scripted(f'{does}; : {mark}')}"
     )
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
         try:
@@ -172,6 +175,12 @@ def test_a_frontend_that_never_returns(alone: Mesh, lone_buildctl: Buildctl, con
             client.terminate()
             client.wait(timeout=20)
     wait_for(lambda: running(mark) == 0)
+    wait_for(lambda: f"{folder_of(alone)}/root/executor/run/" not in Path("/proc/mounts").read_text())
+
+
+def folder_of(mesh: Mesh) -> str:
+    """Where its daemon keeps everything."""
+    return mesh.addr.removeprefix("unix://").rpartition("/")[0]
 
 
 def running(mark: str) -> int:

@@ -41,6 +41,7 @@ class Running:
 
     child: Child
     pid: Callable[[], int]
+    streams: Streams
 
     async def signal(self, number: signal.Signals) -> None:
         """Waits until it has begun; nothing happens when it is over."""
@@ -57,6 +58,7 @@ class Running:
             if pid := self.pid():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            self.streams.discard()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_POLL * 5):
                     await self.child.wait_process()
@@ -119,7 +121,7 @@ class Container:
         given = replace(self.given, secret_env=secret_env)
         await parts.threads.finish(parts.bundles.configure, self.bundle, op, self.plan, given, terminal=terminal)
         child = parts.runc.start(id, self.bundle.path, streams.theirs)
-        self.main = Running(child=child, pid=lambda: parts.runc.init_pid(id))
+        self.main = Running(child=child, pid=lambda: parts.runc.init_pid(id), streams=streams)
         return self.main
 
     async def _more(self, op: ExecOp, secret_env: tuple[str, ...], streams: Streams, terminal: bool) -> Running:
@@ -128,7 +130,7 @@ class Container:
         self._numbers += 1
         spec, pidfile = self.bundle.path / f"process-{self._numbers}.json", self.bundle.path / f"process-{self._numbers}.pid"
         await parts.threads.finish(self._write, spec, op, secret_env, terminal)
-        return Running(child=parts.runc.start_more(id, spec, pidfile, streams.theirs), pid=lambda: _pid_in(pidfile))
+        return Running(child=parts.runc.start_more(id, spec, pidfile, streams.theirs), pid=lambda: _pid_in(pidfile), streams=streams)
 
     async def _init_runs(self) -> None:
         """Raises BuildFailed when it will not."""

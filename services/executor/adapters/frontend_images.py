@@ -112,7 +112,8 @@ class FrontendImages:
                     await asyncio.sleep(0.005)
         finally:
             if kept:
-                self._log.info("a frontend said", text=kept.decode("utf-8", "replace"), bytes=total)
+                text = "".join(char for char in kept.decode("utf-8", "replace") if char.isprintable() or char == "\n")
+                self._log.info("a frontend said", text=text, bytes=total)
 
 
 class _OwnBuild:

@@ -10,8 +10,13 @@ import termios
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 __all__ = ["Streams", "open_streams"]
+
+
+_SIZE: Final = 1 << 20
+_READS: Final = 16
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,6 +39,14 @@ class Streams:
         if source >= 0 and source != self.terminal:
             with contextlib.suppress(OSError):
                 os.close(source)
+
+    def discard(self) -> None:
+        """Read what has been printed and nobody wants any more: the runtime does not end before it is rid of that."""
+        for sink in set(self.sinks.values()):
+            with contextlib.suppress(OSError):
+                for _ in range(_READS):
+                    if not os.read(sink, _SIZE):
+                        break
 
     def resize(self, rows: int, columns: int) -> None:
         """Of the terminal, if it is one."""
