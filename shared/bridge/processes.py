@@ -125,7 +125,7 @@ class Processes:
                 await self._call.send(data)
 
 
-def ending(code: int, error: BuildmeshError | None) -> tuple[pb.ExecMessage, pb.ExecMessage]:
+def ending(code: int, error: BaseException | None) -> tuple[pb.ExecMessage, pb.ExecMessage]:
     """The last two messages of a process. A code other than 0 comes with an error."""
     verdict = pb.ExitMessage(Code=code)
     if error is not None:
