@@ -15,7 +15,7 @@ from tests.e2e.conftest import Mesh
 from tests.kit.clients import Buildctl, Buildx, ClientFailed
 from tests.kit.images import copy_layout, push_layout
 from tests.kit.oci_layout import Layout, Tree
-from tests.kit.parts.process import program
+from tests.kit.parts.process import child, program
 from tests.kit.parts.registry import Registry
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -112,7 +112,7 @@ def test_errors_of_the_real_frontend(lone_buildctl: Buildctl, context: Make, rea
     with pytest.raises(ClientFailed) as caught:
         lone_buildctl.build(context(f"# syntax={real}\nFROM scratch\nRNU x\n"))
 
-    assert "unknown instruction: RNU (did you mean RUN?)" in caught.value.said
+    assert "unknown instruction: RNU (did you mean " in caught.value.said
     assert ">>> RNU x" in caught.value.said
 
 
@@ -167,13 +167,9 @@ def test_a_frontend_that_never_returns(
     argv = lone_buildctl.build_argv(
         context("FROM scratch\n", name="never"), "--frontend=gateway.v0", "--opt", f"source={scripted(f'{does}; : {mark}')}"
     )
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
-        try:
-            wait_for(lambda: running(mark) > 0)
-            lone_buildctl.build(context("FROM scratch\nCOPY f /\n", {"f": "x"}, name="beside"), seconds=30)
-        finally:
-            client.terminate()
-            client.wait(timeout=20)
+    with child(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        wait_for(lambda: running(mark) > 0)
+        lone_buildctl.build(context("FROM scratch\nCOPY f /\n", {"f": "x"}, name="beside"), seconds=30)
     wait_for(lambda: running(mark) == 0)
     wait_for(lambda: f"{folder_of(alone)}/root/executor/run/" not in Path("/proc/mounts").read_text())
 
