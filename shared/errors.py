@@ -283,6 +283,11 @@ def _read_ref(value: Any) -> Ref | None:
     return Ref(**{**value, "layers": layers})
 
 
+def incomplete_materials_detail(found: Iterable[tuple[str, str]]) -> Detail:
+    """Materials that provenance can't name: (name, reason)."""
+    return _detail("ProvenanceMaterialsIncomplete", {"incomplete": [{"name": n, "reason": r} for n, r in found]})
+
+
 def frontend_cap_detail(name: str) -> Detail:
     """The frontend lacks capability `name`."""
     return _detail("FrontendCap", {"name": name})

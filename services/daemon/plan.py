@@ -1,10 +1,12 @@
 """Command line and file → the configuration of the six services. The command line wins; lists it gives replace the file's."""
 
 import argparse
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from services.all_in_one import AllConfig
 from services.cachestore.config import CachestoreConfig
@@ -66,7 +68,7 @@ def make_plan(flags: argparse.Namespace, environment: Mapping[str, str], *, root
         mesh=_mesh(flags, file, root),
         gateway=_gateway(flags, file, paths, granted),
         frontend=FrontendConfig(allowed_images=file.frontend.gateway.allowed_repositories),
-        solver=SolverConfig(entitlements=granted),
+        solver=SolverConfig(entitlements=granted, provenance_env=_provenance_env(Path(file.provenance_env_dir))),
         executor=_executor(flags, file, root, granted, registries, environment),
         exporter=ExporterConfig(registries=registries),
         cachestore=CachestoreConfig(),
@@ -86,6 +88,20 @@ def _mesh(flags: argparse.Namespace, file: DaemonFile, root: Path) -> MeshConfig
         log_format=LogFormat(format_),
         drain_seconds=DRAIN_SECONDS,
     )
+
+
+def _provenance_env(folder: Path) -> str:
+    """All `*.json` of the folder merged in the order of their names, as JSON. Raises InvalidInput for what is no object (cmd/buildkitd)."""
+    merged: dict[str, Any] = {}
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        try:
+            found = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise InvalidInput(f"failed to parse provenance env file {path.name}: {error}") from None
+        if not isinstance(found, dict):
+            raise InvalidInput(f"failed to parse provenance env file {path.name}: not an object")
+        merged |= found
+    return json.dumps(merged) if merged else ""
 
 
 def _debug_address(address: str) -> str:

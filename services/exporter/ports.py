@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from services.exporter.core.attestations import Predicate
 from services.exporter.core.image import Document
 from services.exporter.core.options import Options
 from shared.model import Digest, Layer, Ref
+from shared.wire.messages import ExportAttestation
 
-__all__ = ["BlobSource", "ClientFiles", "Layers", "Progress"]
+__all__ = ["Attestations", "BlobSource", "ClientFiles", "Layers", "Progress"]
 
 
 class Progress(Protocol):
@@ -24,6 +26,14 @@ class Layers(Protocol):
 
     async def pack(self, ref: Ref, options: Options, *, rewrite_epoch: int = -1, base_layers: int = 0) -> tuple[Layer, ...]:
         """All layers of `ref` in the blob store, base first. Idempotent. Raises RefLost."""
+        ...
+
+
+class Attestations(Protocol):
+    """What is attested of a result."""
+
+    async def read(self, attestations: Sequence[ExportAttestation]) -> Sequence[Predicate]:
+        """Bundles opened. Raises BuildFailed for what may not be an attestation, RefLost."""
         ...
 
 

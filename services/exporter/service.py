@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from services.exporter.adapters.attestation_reader import AttestationReader
 from services.exporter.adapters.blob_source import StoreBlobs
 from services.exporter.adapters.cache_export import CacheExport
 from services.exporter.adapters.cache_import import import_cache
@@ -68,6 +69,7 @@ class Exporter:
                 blobs=StoreBlobs(self._mesh.blobs),
                 client=SessionFiles(self._mesh.sessions, request.session),
                 progress=CallProgress(served, request.vertex),
+                attestations=AttestationReader(self._calls, request.scope),
             )
             return await image.run(request, options)
 

@@ -8,9 +8,7 @@ from shared.llb.caps import FRONTEND_CAPS as KNOWN_FRONTEND_CAPS
 from shared.llb.caps import LLB_CAPS as KNOWN_LLB_CAPS
 
 NOT_SERVED = (
-    "reference.attestations",
     "source.metaresolver.image.attestations",
-    "exporter.image.attestations",
     "exporter.session",
     "cache.azblob",
     "cache.gha",

@@ -239,9 +239,14 @@ def encode_definition(definition: Definition) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
+def _text(value: str) -> str:
+    """Bytes that are no text become U+FFFD: descriptions are for people, and protobuf has no place for them."""
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _metadata_to_pb(metadata: Metadata, message: pb.OpMetadata) -> None:
     message.ignore_cache = metadata.ignore_cache
-    message.description.update(metadata.description)
+    message.description.update({key: _text(value) for key, value in metadata.description.items()})
     if metadata.export_cache is not None:
         message.export_cache.SetInParent()
         message.export_cache.Value = metadata.export_cache

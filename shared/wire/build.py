@@ -33,6 +33,7 @@ class SolveBuild:
     cache_exports: tuple[TypedAttrs, ...] = ()
     cache_imports: tuple[TypedAttrs, ...] = ()
     entitlements: tuple[str, ...] = ()
+    attestations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # kind (provenance, sbom) → attributes
     internal: bool = False
     session_exporter: bool = False
     source_policy: bytes = b""
@@ -44,7 +45,10 @@ class SolveBuild:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolveDone:
-    """The build succeeded. `descriptors`: platform id ("" = single) → per exporter index the root descriptor as JSON."""
+    """The build succeeded. `descriptors`: platform id ("" = single) → per exporter index the root descriptor as JSON.
+
+    `provenance`: platform id ("" = single) → predicate (SLSA v1), for the history.
+    """
 
     exporter_response: Mapping[str, str] = field(default_factory=dict)
     descriptors: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
@@ -52,6 +56,7 @@ class SolveDone:
     total_steps: int = 0
     completed_steps: int = 0
     warnings: int = 0
+    provenance: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +151,7 @@ class BridgeSolve:
     cache_imports: tuple[TypedAttrs, ...] = ()
     evaluate: bool = False
     source_policies: tuple[bytes, ...] = ()
+    caller: str = ""  # of RunFrontend; "" = the client
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +168,7 @@ class BridgeResolveSource:
     session: str = ""  # oci-layout: session and store that hold it
     store: str = ""
     source_policies: tuple[bytes, ...] = ()
+    caller: str = ""  # of RunFrontend; "" = the client
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,4 +314,5 @@ class RunFrontend:
     opts: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, bytes] = field(default_factory=dict)
     session: str = ""
+    caller: str = ""  # to be given in BridgeSolve and BridgeResolveSource: who asks
     workers: tuple[Worker, ...] = ()

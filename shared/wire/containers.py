@@ -57,6 +57,7 @@ class BridgeRunImage:
     ref: str
     op: bytes
     inputs: Mapping[str, bytes] = field(default_factory=dict)
+    caller: str = ""  # of RunFrontend: who asks
 
 
 # --- calls to the executor
@@ -143,3 +144,4 @@ class RunImage:
     scope: Scope
     definition: bytes = b""
     inputs: Mapping[str, bytes] = field(default_factory=dict)
+    caller: str = ""  # whom its solves are put down to

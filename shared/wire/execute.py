@@ -194,6 +194,20 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileDigests:
+    """What the regular files of a ref are (call to its home, or `call.executor`). Answer: FilesDigested."""
+
+    ref: Ref
+    vertex: Digest
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesDigested:
+    digests: Mapping[str, Digest]  # by path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExtraFile:
     """A small file that an exporter adds to a tree (attestations)."""
 

@@ -10,11 +10,12 @@ from shared.wire.execute import Scope
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportAttestation:
-    """An attestation with its ref resolved (Attestation of build.py)."""
+    """An attestation with its ref resolved (Attestation of build.py). `content`: the predicate itself, of those that the solver makes."""
 
     kind: int
     path: str = ""
     ref: Ref | None = None
+    content: bytes = b""
     metadata: Mapping[str, bytes] = field(default_factory=dict)
     predicate_type: str = ""
     subjects: tuple[Mapping[str, str], ...] = ()

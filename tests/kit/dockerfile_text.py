@@ -41,6 +41,8 @@ def written(file: ParsedFile) -> bytes:
         lines.append(_instruction(node, file.escape))
         for heredoc in node.heredocs:
             lines += [heredoc.content + heredoc.name]
+    if lines[-1].endswith(file.escape) and not file.nodes[-1].heredocs:
+        lines[-1] += " " + file.escape  # the last line may end so: one more is taken for a continuation
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
 
 

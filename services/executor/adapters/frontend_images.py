@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from services.executor.adapters.container import Container, Running, checked_exec, container_of
@@ -34,8 +35,10 @@ from shared.wire.messages import (
     BridgeNewContainer,
     BridgePing,
     BridgePong,
+    BridgeResolveSource,
     BridgeResult,
     BridgeReturn,
+    BridgeSolve,
     Done,
     RunImage,
 )
@@ -133,6 +136,8 @@ class _OwnBuild:
                 return BridgeDefinitions(definitions=self._request.inputs)
             case BridgeReturn():
                 return self._take(message)
+            case BridgeSolve() | BridgeResolveSource():
+                message = replace(message, caller=self._request.caller)
             case BridgeNewContainer():  # its streams can come here only
                 message = BridgeNewContainer(
                     id=message.id, op=message.op, refs=message.refs, platform=message.platform, executor=self._home

@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from services.executor.adapters.materialise import Materialise
 from services.executor.adapters.reporter import reporting
@@ -11,7 +14,7 @@ from services.executor.adapters.tree_tar import tar_chunks
 from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.threads import Pool
 from shared.bus.calls import Served
-from shared.errors import InvalidInput, Unsupported, first_failure
+from shared.errors import InvalidInput, first_failure
 from shared.session.filesend import export_file, export_tree
 from shared.session.ports import SessionLinks
 from shared.wire.messages import SendTrees, Sent, Tree
@@ -22,21 +25,26 @@ _GATHER = 1 << 20
 class TreeSender:
     """Handler of SendTrees."""
 
-    def __init__(self, *, materialise: Materialise, store: SnapshotStore, threads: Pool, links: SessionLinks) -> None:
+    def __init__(self, *, materialise: Materialise, store: SnapshotStore, threads: Pool, links: SessionLinks, scratch: Path) -> None:
         self._materialise, self._store, self._threads, self._links = materialise, store, threads, links
+        self._scratch = scratch
+        scratch.mkdir(parents=True, exist_ok=True)
 
     async def send(self, request: SendTrees, served: Served) -> Sent:
         """Raises RefLost, and what the client answers."""
-        if any(tree.extra for tree in request.trees):
-            raise Unsupported("attestation files are not supported by this server yet")
         async with reporting(served, request.vertex) as report:
             ids = await self._materialise.all([t.ref for t in request.trees], request.scope, report)
             with ExitStack() as mounts:
-                shown = []
+                shown: list[list[ShownTree]] = []
                 for tree, id in zip(request.trees, ids, strict=True):
                     root = mounts.enter_context(self._store.mount(id)) if id is not None else ""
                     label = tree.status_id.removeprefix("copying files").strip()
-                    shown.append(ShownTree(root=root, prefix=_safe_prefix(tree), label=label, epoch=request.epoch))
+                    same = [ShownTree(root=root, prefix=_safe_prefix(tree), label=label, epoch=request.epoch)]
+                    if tree.extra:
+                        folder = mounts.enter_context(TemporaryDirectory(prefix="extra-", dir=self._scratch))
+                        await self._threads.do(_write_extra, folder, tree)
+                        same.append(replace(same[0], root=folder))
+                    shown.append(same)
                 match request.kind:
                     case "local":
                         return Sent(bytes_sent=await self._directories(request, shown, report))
@@ -44,9 +52,9 @@ class TreeSender:
                         return Sent(bytes_sent=await self._tar(request, shown, report))
         raise InvalidInput(f"unknown kind of export {request.kind[:40]!r}")
 
-    async def _directories(self, request: SendTrees, shown: Sequence[ShownTree], report: Reporter) -> int:
-        apart = len(shown) > 1 and request.mode != "delete" and all(t.prefix for t in shown)
-        groups = [[tree] for tree in shown] if apart else [list(shown)]
+    async def _directories(self, request: SendTrees, shown: Sequence[list[ShownTree]], report: Reporter) -> int:
+        apart = len(shown) > 1 and request.mode != "delete" and all(group[0].prefix for group in shown)
+        groups = list(shown) if apart else [_together(shown)]
         statuses = [t.status_id for t in request.trees] if apart or len(shown) == 1 else ["copying files"]
         sent = [0] * len(groups)
 
@@ -76,8 +84,9 @@ class TreeSender:
         report.status(status, name="transferring", current=sent, done=True)
         return sent
 
-    async def _tar(self, request: SendTrees, trees: Sequence[ShownTree], report: Reporter) -> int:
+    async def _tar(self, request: SendTrees, shown: Sequence[list[ShownTree]], report: Reporter) -> int:
         report.status("sending tarball")
+        trees = _together(shown)
         chunks = tar_chunks(merged(trees), lambda path: open_in(trees, path))
         sent = await export_file(self._links, request.session, request.exporter_id, self._gathered(chunks), metadata=request.metadata)
         report.status("sending tarball", done=True)
@@ -87,6 +96,19 @@ class TreeSender:
         """The small pieces of a tar in large ones, made in a thread."""
         while piece := await self._threads.do(_gather, chunks):
             yield piece
+
+
+def _together(shown: Sequence[list[ShownTree]]) -> list[ShownTree]:
+    return [tree for group in shown for tree in group]
+
+
+def _write_extra(folder: str, tree: Tree) -> None:
+    for file in tree.extra:
+        if "/" in file.path or file.path in ("", ".", "..") or "\0" in file.path:
+            raise InvalidInput(f"invalid name of an attestation file {file.path[:100]!r}")
+        path = Path(folder) / file.path
+        path.write_bytes(file.data)
+        path.chmod(file.mode & 0o777)
 
 
 def _gather(chunks: Iterator[bytes]) -> bytes:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from services.executor.adapters.containers import Containers
 from services.executor.adapters.content_hash import ContentHashes
+from services.executor.adapters.file_digests import TreeDigests
 from services.executor.adapters.frontend_images import FrontendImages
 from services.executor.adapters.hashing import Hashing
 from services.executor.adapters.housekeeping import Housekeeping
@@ -35,6 +36,7 @@ from shared.wire import subjects
 from shared.wire.messages import (
     CloseContainer,
     ContentHash,
+    FileDigests,
     ListUsage,
     OpenContainer,
     Pack,
@@ -75,6 +77,7 @@ class Workers:
     files: RefFiles
     sender: TreeSender
     publisher: Publisher
+    digests: TreeDigests
 
     def anywhere(self) -> Handlers:
         """What any executor can answer."""
@@ -86,6 +89,7 @@ class Workers:
             StatRefFile: self.files.stat,
             Pack: self.packing.pack,
             SendTrees: self.sender.send,
+            FileDigests: self.digests.digest,
         }
 
     def here(self) -> Handlers:
@@ -139,7 +143,8 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
         packing=Packing(home=home, materialise=materialise, fetch=fetch, packer=packer),
         hashing=Hashing(materialise=materialise, store=store, hashes=hashes, threads=threads),
         files=RefFiles(materialise=materialise, store=store, threads=threads),
-        sender=TreeSender(materialise=materialise, store=store, threads=threads, links=mesh.sessions),
+        sender=TreeSender(materialise=materialise, store=store, threads=threads, links=mesh.sessions, scratch=parts.root / "packing"),
+        digests=TreeDigests(materialise=materialise, store=store, threads=threads),
         publisher=publisher,
     )
 

@@ -7,9 +7,9 @@ from services.exporter.adapters.relay import Relay
 from services.exporter.core.options import Options
 from shared.bus.calls import Calls
 from shared.errors import CallLost, RefLost
-from shared.model import Layer, Ref
+from shared.model import Digest, Layer, Ref
 from shared.wire import subjects
-from shared.wire.messages import Compression, Pack, Packed, Scope, SendTrees, Sent
+from shared.wire.messages import Compression, FileDigests, FilesDigested, Pack, Packed, Scope, SendTrees, Sent
 
 ABSENT = 1.5  # seconds that the bus may say that nobody listens at a home
 
@@ -36,6 +36,12 @@ class ExecutorLayers:
         except CallLost:  # its home is gone: another executor has it from what was published, or says that it is lost
             answer = await self._calls.call(subjects.EXECUTOR, request, on_progress=self._relay)
         return answer.layers
+
+
+async def file_digests(calls: Calls, ref: Ref, vertex: Digest, scope: Scope, relay: Relay) -> dict[str, Digest]:
+    """What the regular files of a tree are, by path. Raises RefLost."""
+    answer: FilesDigested = await calls.call(home_subject(ref), FileDigests(ref=ref, vertex=vertex, scope=scope), on_progress=relay)
+    return dict(answer.digests)
 
 
 async def send_trees(calls: Calls, request: SendTrees, relay: Relay) -> Sent:

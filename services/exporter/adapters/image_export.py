@@ -1,26 +1,31 @@
 """image, oci and docker exports: pack, make documents, deliver."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from services.exporter.adapters.archive_tar import archive_chunks
+from services.exporter.adapters.attestation_reader import is_inline_only
 from services.exporter.core import names
 from services.exporter.core.archive import archive_entries
+from services.exporter.core.attestations import Predicate
 from services.exporter.core.image import Image, ImagePlan, Part, base_diff_ids, build_image, plan_image, platform_epoch, response
 from services.exporter.core.options import Kind, Options
-from services.exporter.core.platforms import PLATFORMS_KEY, TargetPlatform, result_platforms
 from services.exporter.core.push_order import encode_push, push_order
 from services.exporter.core.tree_export import check_targets
-from services.exporter.ports import BlobSource, ClientFiles, Layers, Progress
+from services.exporter.ports import Attestations, BlobSource, ClientFiles, Layers, Progress
 from shared.errors import BuildFailed, InvalidInput, Unsupported
 from shared.model import CacheEntry, Layer, Ref
-from shared.wire.messages import ExportDone, RunExport
+from shared.oci.result_platforms import PLATFORMS_KEY, TargetPlatform, result_platforms
+from shared.wire.messages import ExportDone, ExportResult, RunExport
 
 
 class ImageExport:
     """One image export. The ports are bound to the build it runs for."""
 
-    def __init__(self, *, layers: Layers, blobs: BlobSource, client: ClientFiles, progress: Progress) -> None:
+    def __init__(self, *, layers: Layers, blobs: BlobSource, client: ClientFiles, progress: Progress, attestations: Attestations) -> None:
+        self._attestations = attestations
         self._layers = layers
         self._blobs = blobs
         self._client = client
@@ -33,21 +38,29 @@ class ImageExport:
             raise BuildFailed("docker exporter does not currently support exporting manifest lists")
         if options.compression == "estargz":
             raise Unsupported("compression type estargz is not supported by this server yet")
-        if any(result.attestations.values()):
-            raise Unsupported("attestations are not supported by this server yet")
         plan = plan_image(
-            options, result.metadata, is_map=result.is_map, default=request.platform, compatibility=request.compatibility_version
+            options,
+            result.metadata,
+            is_map=result.is_map or _needs_index(result, options),
+            default=request.platform,
+            compatibility=request.compatibility_version,
+            attested=any(result.attestations.values()),
         )
         targets = result_platforms(plan.metadata, request.platform)
         check_targets(targets, plan.metadata, result.refs, is_map=result.is_map)
         parts = await self._pack(plan, targets, _refs(request, targets), request.inline_cache)
+        if plan.is_map:
+            parts = [replace(part, attestations=await self._attested(result, part.target.id)) for part in parts]
         image = build_image(plan, parts)
         for document in image.documents:
-            async with self._progress.step(document.status):
+            async with self._progress.step(document.status) if document.status else nullcontext():
                 await self._blobs.keep([document])
         if options.kind is Kind.IMAGE:
             return self._finish_image(image, plan)
         return await self._finish_archive(image, plan, request.index)
+
+    async def _attested(self, result: ExportResult, platform: str) -> tuple[Predicate, ...]:
+        return tuple(await self._attestations.read(result.attestations.get(platform, ())))
 
     async def _pack(
         self,
@@ -99,6 +112,12 @@ class ImageExport:
             await self._client.put_blob(layer.digest, layer.size, self._blobs.chunks(layer.digest))
         for document in image.documents:
             await self._client.put_blob(document.digest, len(document.data), self._blobs.chunks(document.digest))
+
+
+def _needs_index(result: ExportResult, options: Options) -> bool:
+    """Attestations make an index, unless all of them are for other exporters only."""
+    all_ = [a for group in result.attestations.values() for a in group]
+    return any(options.inline_attestations or not is_inline_only(a) for a in all_)
 
 
 def _refs(request: RunExport, targets: Sequence[TargetPlatform]) -> Mapping[str, Ref | None]:

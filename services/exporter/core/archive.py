@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from services.exporter.core.image import Image
 from shared.model import Digest
-from shared.oci import Descriptor, Manifest, go_json, parse_manifest, parse_reference
+from shared.oci import Descriptor, Index, go_json, parse_manifest, parse_reference
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
@@ -62,7 +62,8 @@ def _named(root: Descriptor, name: str) -> Mapping[str, object]:
 def _docker_manifest(image: Image, root: Descriptor, names: Sequence[str]) -> bytes:
     data = next(d.data for d in image.documents if d.digest == root.digest)
     manifest = parse_manifest(data, root.media_type)
-    assert isinstance(manifest, Manifest), "an index was refused before"
+    if isinstance(manifest, Index):  # one image with attestations beside it
+        return _docker_manifest(image, manifest.manifests[0], names)
     tags = [_familiar(name) for name in names]
     entry = {
         "Config": _path(manifest.config.digest),

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field, replace
 
 from services.exporter.core import epoch as epochs
 from services.exporter.core.annotations import Placed, check, place, split_annotations
+from services.exporter.core.attestations import Predicate, carrier, image_subjects, statement
 from services.exporter.core.history import clamp, config_bytes, normalize, parse_config, parse_history
 from services.exporter.core.options import Options, check_conflicts
-from services.exporter.core.platforms import BASE_CONFIG_KEY, CONFIG_KEY, TargetPlatform, keyed
 from shared.errors import InvalidInput
 from shared.model import CacheEntry, Digest, Layer, Platform, sha256_digest
 from shared.oci import Descriptor, Index, Manifest, convert_media_type, default_image_config, go_json
 from shared.oci.cache_config import INLINE_KEY, encode_inline
 from shared.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, is_foreign
+from shared.oci.result_platforms import BASE_CONFIG_KEY, CONFIG_KEY, TargetPlatform, keyed
 
 CREATED = "org.opencontainers.image.created"
 REWRITTEN = "buildkit/rewritten-timestamp"
@@ -21,7 +22,7 @@ REWRITTEN = "buildkit/rewritten-timestamp"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A small blob that the export made. `status` is its progress line, such as `exporting manifest sha256:…`."""
+    """A small blob that the export made. `status` is its progress line, such as `exporting manifest sha256:…`; "" = none is shown."""
 
     digest: Digest
     data: bytes
@@ -47,29 +48,39 @@ class Part:
     target: TargetPlatform
     layers: tuple[Layer, ...] = ()
     inline_cache: tuple[CacheEntry, ...] = ()
+    attestations: tuple[Predicate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePlan:
-    """What is known before the layers are packed. `default` is the platform of a result that names none."""
+    """What is known before the layers are packed. `default` is the platform of a result that names none.
+
+    `is_map`: an index is made; `names`: of the image, comma separated, for the subjects of attestations.
+    """
 
     options: Options
     metadata: Mapping[str, bytes]
     is_map: bool
+    names: str = ""
     default: Platform
     compatibility: int = 30
     oci: bool = field(default=True)
 
 
-def plan_image(options: Options, metadata: Mapping[str, bytes], *, is_map: bool, default: Platform, compatibility: int) -> ImagePlan:
+def plan_image(
+    options: Options, metadata: Mapping[str, bytes], *, is_map: bool, default: Platform, compatibility: int, attested: bool = False
+) -> ImagePlan:
     """Merge unknown attributes into the metadata, settle the defaults, find contradictions (InvalidInput)."""
     merged = {**metadata, **{k: v.encode() for k, v in options.extra.items()}}
     # the frontend may annotate, too; what it says comes later and wins
     theirs, _ = split_annotations((k, v.decode(errors="replace")) for k, v in metadata.items() if k.startswith("annotation"))
     options = replace(options, annotations=(*options.annotations, *theirs))
-    oci = options.use_oci_types(compatibility, attested=False)
+    oci = options.use_oci_types(compatibility, attested=attested)
     check_conflicts(options, oci_types=oci)
-    return ImagePlan(options=options, metadata=merged, is_map=is_map, default=default, compatibility=compatibility, oci=oci)
+    if attested and not oci and is_map:
+        raise InvalidInput('cannot export attestations with "oci-mediatypes=false"')
+    names = options.name if options.name != "*" else merged.get("image.name", b"*").decode("utf-8", "replace")
+    return ImagePlan(options=options, metadata=merged, is_map=is_map, names=names, default=default, compatibility=compatibility, oci=oci)
 
 
 def platform_epoch(plan: ImagePlan, target: TargetPlatform) -> int | None:
@@ -105,17 +116,32 @@ def _index(plan: ImagePlan, parts: Sequence[Part]) -> Image:
     general = place(plan.options.annotations, None)
     documents: list[Document] = []
     children: list[Descriptor] = []
+    carriers: list[Descriptor] = []
     for part in parts:
         placed = place(plan.options.annotations, part.target.id)
         manifest, made, _ = _manifest(plan, part, placed)
         children.append(replace(manifest, platform=part.target.platform))
         documents += made
-    index = Index(manifests=tuple(children), media_type=convert_media_type(OCI_INDEX, oci=plan.oci), annotations=general.index)
+        if part.attestations:
+            descriptor, made = _attested(plan, part, manifest)
+            carriers.append(descriptor)
+            documents += made
+    index = Index(manifests=(*children, *carriers), media_type=convert_media_type(OCI_INDEX, oci=plan.oci), annotations=general.index)
     data = index.encode()
     digest = sha256_digest(data)
     documents.append(Document(digest=digest, data=data, status=f"exporting manifest list {digest}", media_type=index.media_type))
     root = Descriptor(media_type=index.media_type, digest=digest, size=len(data), annotations=general.index_descriptor)
     return Image(root=root, documents=tuple(documents), layers=_unique(parts), is_index=True)
+
+
+def _attested(plan: ImagePlan, part: Part, manifest: Descriptor) -> tuple[Descriptor, tuple[Document, ...]]:
+    """The manifest of what is attested of one image."""
+    own = image_subjects(plan.names, part.target.platform, manifest.digest)
+    artifact = plan.options.oci_artifact if plan.options.oci_artifact is not None else plan.compatibility >= 30
+    made = carrier(manifest, [statement(predicate, own) for predicate in part.attestations], artifact=artifact)
+    status = f"exporting attestation manifest {made.descriptor.digest}"
+    documents = [Document(digest=d.digest, data=data, status="", media_type=d.media_type) for d, data in made.blobs]
+    return made.descriptor, (replace(documents[0], status=status), *documents[1:])
 
 
 def _manifest(plan: ImagePlan, part: Part, placed: Placed) -> tuple[Descriptor, tuple[Document, ...], Digest]:

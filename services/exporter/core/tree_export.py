@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from services.exporter.core.platforms import PLATFORMS_KEY, TargetPlatform
 from shared.errors import InvalidInput
 from shared.model import Ref
+from shared.oci.result_platforms import PLATFORMS_KEY, TargetPlatform
 
 
 def check_targets(

@@ -4,16 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.exporter.core.options import Kind, Options
-from services.exporter.core.platforms import TargetPlatform
 from shared.model import Ref
+from shared.oci.result_platforms import TargetPlatform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedTree:
-    """A tree and the sub directory it is sent to ("" = the root)."""
+    """A tree and the sub directory it is sent to ("" = the root).
+
+    `platform_id`: whose it is; `shared`: trees of several platforms may go to the same directory, file names have to tell them apart.
+    """
 
     ref: Ref | None
     prefix: str
+    platform_id: str
+    shared: bool
     status_id: str
 
 
@@ -24,10 +29,12 @@ def planned_trees(
     split = is_map
     if options.kind is Kind.LOCAL and options.platform_split is not None:
         split = options.platform_split
-    chosen = [(t.id, refs.get(t.id) if is_map else ref) for t in targets] if is_map or split else [("", ref)]
+    chosen = [(t.id, refs.get(t.id) if is_map else ref) for t in (targets if is_map or split else targets[:1])]
     return tuple(
         PlannedTree(
             ref=tree,
+            platform_id=id,
+            shared=is_map and not split,
             prefix=id.replace("/", "_") if split else "",
             status_id=f"copying files {id}" if split else "copying files",
         )

@@ -32,13 +32,16 @@ class BridgeBuild:
         self._calls = calls
         self._subject = request.bridge
         self._inputs = request.inputs
+        self._caller = request.caller
         self.refs: dict[str, BridgeRef] = {"": BridgeRef(id="")}
 
     async def solve(self, request: Solve) -> Tree:
         if not request.definition.data:
             return Tree()
         imports = tuple(TypedAttrs(type=i.type, attrs=dict(i.attrs)) for i in request.cache_imports)
-        message = BridgeSolve(definition=encode_definition(request.definition), evaluate=request.evaluate, cache_imports=imports)
+        message = BridgeSolve(
+            definition=encode_definition(request.definition), evaluate=request.evaluate, cache_imports=imports, caller=self._caller
+        )
         result: BridgeResult = await self._calls.call(self._subject, message)
         ref = result.ref or BridgeRef(id="")
         self.refs[ref.id] = ref
@@ -60,6 +63,7 @@ class BridgeBuild:
             return_object=request.return_object,
             session=request.source.attrs.get("oci.session", ""),
             store=request.source.attrs.get("oci.store", ""),
+            caller=self._caller,
         )
         meta: SourceMeta = await self._calls.call(self._subject, message)
         identifier = decode_source_op(meta.source).identifier if meta.source else request.source.identifier
@@ -75,11 +79,11 @@ class BridgeBuild:
         return {name: _input_definition(data) for name, data in self._inputs.items()}
 
     async def forward(self, request: Forward) -> BridgeResult:
-        message = BridgeSolve(frontend=request.frontend, frontend_opts=request.options, frontend_inputs=self._inputs)
+        message = BridgeSolve(frontend=request.frontend, frontend_opts=request.options, frontend_inputs=self._inputs, caller=self._caller)
         return await self._nested(message)
 
     async def run_image(self, request: RunImage) -> BridgeResult:
-        return await self._nested(BridgeRunImage(ref=request.tree.id, op=encode_op(request.op), inputs=self._inputs))
+        return await self._nested(BridgeRunImage(ref=request.tree.id, op=encode_op(request.op), inputs=self._inputs, caller=self._caller))
 
     async def _nested(self, message: BridgeSolve | BridgeRunImage) -> BridgeResult:
         answer = await self._calls.call(self._subject, message)

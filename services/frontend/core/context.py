@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from services.frontend.core.dockerfile.parser import MAX_SIZE
 from services.frontend.core.failure import DockerfileError
 from services.frontend.core.git_url import git_context
-from services.frontend.core.go_text import parse_bool
 from services.frontend.core.ignore_file import parse_ignore_file
 from services.frontend.core.options import Options
 from services.frontend.core.requests import Asking, Inputs, Once, ReadFile, Solve, Tree
@@ -30,6 +29,7 @@ from shared.llb import (
     parent_path,
     scratch,
 )
+from shared.llb.go_text import parse_bool
 from shared.model import Digest
 
 CONTEXT = "context"

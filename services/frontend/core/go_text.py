@@ -5,36 +5,14 @@ all of it shows in digests and image configs, so it is reproduced exactly (packa
 """
 
 import re
-import unicodedata
 
 from services.frontend.core.failure import DockerfileError
+from shared.llb.go_text import quote
 
 SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 """unicode.IsSpace; str.isspace() also accepts the separators \\x1c..\\x1f."""
 
-_ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\", '"': '\\"'}
 _INVALID = re.compile("[\udc80-\udcff]")
-_PLAIN = re.compile(r"[ !#-\[\]-~]*")
-
-
-def quote(text: str) -> str:
-    """strconv.Quote: surrogate escapes stand for single invalid bytes and come out as \\xNN."""
-    if _PLAIN.fullmatch(text):
-        return f'"{text}"'
-    return '"' + "".join(_quoted(ch) for ch in text) + '"'
-
-
-def _quoted(ch: str) -> str:
-    code = ord(ch)
-    if ch in _ESCAPES:
-        return _ESCAPES[ch]
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    if ch == " " or unicodedata.category(ch)[0] in "LMNPS":
-        return ch
-    if code < 0x20 or code == 0x7F:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def runes(text: str) -> str:
@@ -50,17 +28,6 @@ def quote_list(items: list[str] | tuple[str, ...]) -> str:
 def plain_list(items: list[str] | tuple[str, ...]) -> str:
     """fmt's %v of a string slice: `[a b]`."""
     return "[" + " ".join(items) + "]"
-
-
-_TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
-_FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
-
-
-def parse_bool(text: str) -> bool | None:
-    """strconv.ParseBool; None when it is no boolean."""
-    if text in _TRUE:
-        return True
-    return False if text in _FALSE else None
 
 
 _DECIMAL = re.compile(r"[+-]?[0-9]+")

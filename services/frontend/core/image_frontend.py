@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from services.frontend.core.context import Contexts
 from services.frontend.core.failure import DockerfileError, cap_missing
-from services.frontend.core.go_text import parse_bool
 from services.frontend.core.image import Image, ImageProcess, platform_json
 from services.frontend.core.named_context import find_named, image_of, reference_of, resolve_image
 from services.frontend.core.options import parse_options
 from services.frontend.core.outcome import Outcome
 from services.frontend.core.requests import Asking, RunImage, Solve, Tree
 from shared.llb import SKIP, Constraints, ExecOp, Input, MarshalDefaults, Meta, Mount, NetMode, Op, State, image_source, marshal
+from shared.llb.go_text import parse_bool
 from shared.model import Digest, Platform
 
 _INPUTS = "moby.buildkit.frontend.inputs"

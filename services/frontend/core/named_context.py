@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from services.frontend.core.context import Contexts
 from services.frontend.core.failure import DockerfileError
 from services.frontend.core.git_url import git_context
-from services.frontend.core.go_text import quote
 from services.frontend.core.ignore_file import parse_ignore_file
 from services.frontend.core.image import Image, parse_image
 from services.frontend.core.requests import Asking, Once, ReadFile, ResolveSource, Solve, SourceFacts, Tree
@@ -26,6 +25,7 @@ from shared.llb import (
     oci_layout_source,
     scratch,
 )
+from shared.llb.go_text import quote
 from shared.model import Platform, format_platform
 from shared.oci import Reference, parse_reference
 

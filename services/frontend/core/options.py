@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 from services.frontend.core.dockerfile.linter import LintOptions, parse_lint_options
 from services.frontend.core.failure import DockerfileError
-from services.frontend.core.go_text import csv_fields, parse_bool, parse_int, quote
+from services.frontend.core.go_text import csv_fields, parse_int
 from services.frontend.core.requests import CacheImport
 from services.frontend.core.resources import parse_resources, parse_ulimit
 from shared.llb import HostIP, NetMode, Resources, Ulimit
+from shared.llb.go_text import parse_bool, quote
 from shared.model import Platform, parse_platform
 
 T = TypeVar("T")

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from services.frontend.core.failure import DockerfileError
-from services.frontend.core.go_text import SPACE, parse_int, parse_uint, quote
+from services.frontend.core.go_text import SPACE, parse_int, parse_uint
 from shared.llb import Resources, Ulimit
+from shared.llb.go_text import quote
 
 _ULIMITS = frozenset(
     (

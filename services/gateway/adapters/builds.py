@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.gateway.adapters.build_metrics import BuildMetrics
-from services.gateway.adapters.history import History, finished_record
+from services.gateway.adapters.history import History, finished_record, with_provenance
 from services.gateway.adapters.recording import Recording, Recordings
 from services.gateway.adapters.records import decode_record, encode_record
 from services.gateway.adapters.solve_codec import build_message
@@ -189,6 +189,8 @@ class Builds:
             response=dict(done.exporter_response) if done else {},
         )
         record = replace(record, logs=await self._history.keep_log(running.recording.stored()))
+        if done is not None and done.provenance:
+            record = with_provenance(record, await self._history.keep_provenance(done.provenance))
         if error is not None:
             told, blob = await self._history.keep_error(error)
             record = replace(record, error=told, external_error=blob)

@@ -16,6 +16,7 @@ from services.gateway.adapters.status_codec import timestamp
 from services.gateway.core.solve_request import canonical
 from shared.bus.calls import Calls
 from shared.errors import BuildmeshError, InvalidInput
+from shared.llb.syntax import DOCKERFILE_VERSION
 from shared.model import is_safe_id
 from shared.pb import control_pb2 as pb
 from shared.pb import worker_pb2
@@ -30,7 +31,6 @@ JOB_WITHIN = 6.0
 """Seconds that Status waits for a build which has not been solved yet (BuildKit solver/jobs.go)."""
 
 PACKAGE = "github.com/moby/buildkit"
-DOCKERFILE_VERSION = "1.26"
 _KINDS = {Kind.STARTED: pb.STARTED, Kind.COMPLETE: pb.COMPLETE, Kind.DELETED: pb.DELETED}
 
 

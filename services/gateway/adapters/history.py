@@ -1,14 +1,26 @@
 """Build history: who hears of what, where records and their blobs go, and when they are forgotten."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from services.gateway.adapters.records import decode_record, encode_record
 from services.gateway.adapters.status_codec import pack_log
-from services.gateway.core.history import ERROR_TYPE, LOGS_TYPE, TRACE_TYPE, Blob, BuildRecord, Outcome, blobs_of, expired, select
+from services.gateway.core.history import (
+    ERROR_TYPE,
+    LOGS_TYPE,
+    PREDICATE_TYPE,
+    PROVENANCE_TYPE,
+    TRACE_TYPE,
+    Blob,
+    BuildRecord,
+    Outcome,
+    blobs_of,
+    expired,
+    select,
+)
 from services.gateway.core.status import Tally
 from services.gateway.ports import Records
 from shared.blobs.ports import Blobs
@@ -209,9 +221,23 @@ class History:
         status = status_of(error)
         return (int(status.code), status.message), await self._keep(pack_details(status), ERROR_TYPE)
 
+    async def keep_provenance(self, predicates: Mapping[str, bytes]) -> dict[str, Blob]:
+        """Store what results were made from, by platform id ("" = the only result)."""
+        kept = {platform: await self._keep(data, PROVENANCE_TYPE) for platform, data in predicates.items()}
+        return {platform: replace(blob, annotations={"in-toto.io/predicate-type": PREDICATE_TYPE}) for platform, blob in kept.items()}
+
     async def _keep(self, data: bytes, media_type: str) -> Blob:
         digest = await self._blobs.put(data)
         return Blob(media_type=media_type, digest=digest, size=len(data))
+
+
+def with_provenance(record: BuildRecord, kept: Mapping[str, Blob]) -> BuildRecord:
+    """`record` with the provenance of its results: the only one's with the result itself, others with the platforms'."""
+    results = {platform: Outcome(attestations=(blob,)) for platform, blob in kept.items() if platform}
+    result = record.result
+    if "" in kept:
+        result = replace(result or Outcome(), attestations=(kept[""],))
+    return replace(record, result=result, results={**record.results, **results})
 
 
 def finished_record(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from services.gateway.core.solve_request import Part, SolveRequest
+from services.gateway.core.solve_request import Part, SolveRequest, parse_attestations
 from shared.bridge.codec import definition_bytes, definitions
 from shared.pb import control_pb2
 from shared.wire.build import SolveBuild, TypedAttrs
@@ -51,6 +51,7 @@ def build_message(request: SolveRequest, *, identity: str) -> SolveBuild:
         cache_exports=_typed(request.cache_exports),
         cache_imports=_typed(request.cache_imports),
         entitlements=tuple(request.entitlements),
+        attestations=parse_attestations(request.frontend_attrs),
         internal=request.internal,
         session_exporter=request.enable_session_exporter,
         source_policy=request.source_policy,

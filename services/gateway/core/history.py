@@ -19,6 +19,7 @@ LOGS_TYPE = "application/vnd.buildkit.status.v0"
 TRACE_TYPE = "application/vnd.buildkit.otlp.json.v0"
 ERROR_TYPE = "application/vnd.googeapis.google.rpc.status+proto"  # misspelt in BuildKit too, and clients compare
 PROVENANCE_TYPE = "application/vnd.in-toto+json"
+PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 
 _TIME_KEYS = ("startedAt", "completedAt", "duration")
 _TIME_CLAUSE = re.compile(rf"({'|'.join(_TIME_KEYS)})(>=|<=|>|<)(.*)", re.DOTALL)

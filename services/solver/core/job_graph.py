@@ -157,6 +157,15 @@ class JobGraph:
             edge = state.edges[output.index] = Edge(Output(state.vertex, output.index))
         return actual(edge)
 
+    def below(self, output: Output) -> list[VertexState]:
+        """The living vertex of `output` and all that it needs, as they were scheduled; inputs first."""
+        found: dict[Digest, VertexState] = {}
+        for vertex in in_order(output.vertex):
+            state = self.states.get(vertex.digest) or self.states.get(without_cache(vertex.digest))
+            if state is not None:
+                found[state.vertex.digest] = state
+        return list(found.values())
+
     def op_of(self, edge: Edge) -> SharedOp | None:
         """The shared work of an edge's vertex."""
         state = self.states.get(edge.output.vertex.digest)

@@ -3,19 +3,23 @@
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.solver.core.graph import DEFAULT_CLASS, LoadRules, load_graph, wanted_class
+from services.solver.core.provenance.callers import Producers, Request
+from services.solver.core.provenance.sources import ImageSource
 from services.solver.ports import BuildMemory, ContainerHosts, Files, Fleet, Frontends, Work
 from services.solver.service.caching import CacheRoads, Caching, imports_in
 from services.solver.service.containers import Containers
 from services.solver.service.engine import Engine, Job, scope_for
+from services.solver.service.ledger import Ledger, inputs_of
 from services.solver.service.progress import Stream
 from services.solver.service.results import Handle, Handles, vertex_of
 from shared.errors import LEFT, BuildFailed, BuildmeshError, Code, InvalidInput, NotFound, first_failure, read_left, solve_detail
 from shared.llb import Definition, Op, decode_definition, decode_source_op, encode_op, op_json
 from shared.model import Digest, Platform, Ref, Warn, format_platform, is_digest
+from shared.run import new_id
 from shared.wire import subjects
 from shared.wire.failure import from_failure
 from shared.wire.messages import (
@@ -54,6 +58,8 @@ class World:
     caches: CacheRoads
     memory: BuildMemory
     containers: ContainerHosts
+    producers: Producers = field(default_factory=Producers)
+    provenance_env: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RunningBuild:
@@ -66,6 +72,8 @@ class RunningBuild:
         self.handles = Handles()
         self.job = Job(id=request.ref, session=request.session, entitlements=entitlements, identity=request.identity, trace=trace)
         self._world = world
+        self.invocation = new_id()
+        self.ledger = Ledger(_request(request.frontend, request.frontend_opts, request.frontend_inputs), world.producers)
         self.caching = Caching(world.caches, stream, request.session, scope_for([self.job]))
         self.containers = Containers(world.containers, self.handle, self.scope, world.fleet.default_platform)
         self._returned: asyncio.Future[BridgeResult] = asyncio.get_running_loop().create_future()
@@ -90,6 +98,11 @@ class RunningBuild:
     def scope(self) -> Scope:
         """On behalf of this build alone."""
         return scope_for([self.job])
+
+    @property
+    def world(self) -> World:
+        """What it shares with other builds."""
+        return self._world
 
     @property
     def default_platform(self) -> Platform:
@@ -141,6 +154,7 @@ class RunningBuild:
             kept = await self._world.memory.recall(self.ref, id)
             if isinstance(kept, BridgeRef) and kept.id == id and kept.definition and id not in self.handles:
                 self._load(kept.definition, id=id)
+                self.ledger.client.handles.append(id)
                 self._kept.append(id)
         return self.handles.get(id)
 
@@ -152,10 +166,14 @@ class RunningBuild:
             raise InvalidInput("cannot solve with both Definition and Frontend specified")
         self._klass = wanted_class(request.frontend_opts) or self._klass
         await self.caching.bring((*request.cache_imports, *imports_in(request.frontend_opts)))
+        caller = self.ledger.caller(request.caller)
         if request.frontend:
-            result = await self._run_frontend(request)
+            started = self.ledger.begin(caller, _request(request.frontend, request.frontend_opts, request.frontend_inputs))
+            result = await self._run_frontend(request, started.id)
+            self.ledger.end(caller, started, [self.handles.get(ref.id) for ref in all_refs(result) if ref.id])
         elif request.definition:
             result = BridgeResult(ref=self._load(request.definition))
+            caller.handles += [ref.id for ref in all_refs(result) if ref.id]
         else:
             result = BridgeResult()
         if not self._depth:  # a frontend that runs goes with its solver and is run again
@@ -195,7 +213,7 @@ class RunningBuild:
             value["mountIDs"] = self.handles.left(self.engine, left.mounts)
         return error.with_details(solve_detail(value))
 
-    async def _run_frontend(self, request: BridgeSolve) -> BridgeResult:
+    async def _run_frontend(self, request: BridgeSolve, caller: str) -> BridgeResult:
         if request.frontend not in FRONTENDS:
             raise BuildFailed(f"invalid frontend: {request.frontend[:100]}")
         if self._depth >= NESTING:
@@ -210,6 +228,7 @@ class RunningBuild:
                     opts=request.frontend_opts,
                     inputs=request.frontend_inputs,
                     session=self.job.session,
+                    caller=caller,
                     workers=self._world.fleet.workers(),
                 )
             )
@@ -233,6 +252,7 @@ class RunningBuild:
                     scope=self.scope,
                     definition=handle.raw,
                     inputs=request.inputs,
+                    caller=request.caller,
                 )
             )
 
@@ -304,7 +324,7 @@ class RunningBuild:
             request.store,
         )
         if (known := self._resolved.get(key)) is not None:
-            return await asyncio.shield(known)
+            return self._seen(request, await asyncio.shield(known))
         answer: asyncio.Future[SourceMeta] = asyncio.get_running_loop().create_future()
         self._resolved[key] = answer
         try:
@@ -316,6 +336,15 @@ class RunningBuild:
             answer.exception()  # nobody else may be waiting
             raise
         answer.set_result(meta)
+        return self._seen(request, meta)
+
+    def _seen(self, request: BridgeResolveSource, meta: SourceMeta) -> SourceMeta:
+        """Who looked an image up has it among its materials."""
+        if meta.image_digest:
+            scheme, _, ref = decode_source_op(meta.source).identifier.partition("://")
+            local = scheme != "docker-image"
+            image = ImageSource(ref=ref, digest=meta.image_digest, platform=request.platform, local=local)
+            self.ledger.caller(request.caller).images.append(image)
         return meta
 
     async def _resolve_source(self, request: BridgeResolveSource) -> SourceMeta:
@@ -360,6 +389,10 @@ def all_refs(result: BridgeResult) -> list[BridgeRef]:
     attestations: Mapping[str, tuple[Attestation, ...]] = result.attestations
     refs.extend(a.ref for group in attestations.values() for a in group if a.ref is not None)
     return refs
+
+
+def _request(frontend: str, options: Mapping[str, str], inputs: Mapping[str, bytes]) -> Request:
+    return Request(frontend=frontend, options=dict(options), inputs=inputs_of(inputs))
 
 
 def _with_builtin_dockerfile(request: SolveBuild) -> SolveBuild:

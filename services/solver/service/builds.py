@@ -11,6 +11,7 @@ from services.solver.service.build import RunningBuild, World
 from services.solver.service.caching import check_cache_exports
 from services.solver.service.exports import Exporting, checked_outputs
 from services.solver.service.progress import Hub, Stream
+from services.solver.service.provenance import Provenance
 from shared.bus.calls import Calls, Served
 from shared.errors import AlreadyExists, BuildmeshError, Code, Internal, InvalidInput, Unavailable, stack_detail
 from shared.model import is_safe_id
@@ -78,6 +79,8 @@ class Builds:
             return await self._run(build, resumed=resumed)
         finally:
             running = self._running.pop(request.ref, None)
+            if running is not None:
+                running.ledger.close()
             self._world.engine.close_job(request.ref)
             self._hub.close(request.ref)
             if await self._world.memory.is_mine(request.ref):
@@ -125,8 +128,10 @@ class Builds:
         outputs = await checked_outputs(request.exporters, request.session, self._exports)
         result = await build.result()
         await build.evaluate(result)
+        provenance = Provenance(build, result)
         exporting = Exporting(build, self._exports)
-        response = await exporting.run(outputs, result)
+        attestations = await provenance.attestations([output.exporter for output in outputs])
+        response = await exporting.run(outputs, result, attestations)
         cached, total, completed = build.stream.steps()
         self._log.info("build done", build=build.ref, cached=cached, steps=total)
         return SolveDone(
@@ -136,7 +141,16 @@ class Builds:
             total_steps=total,
             completed_steps=completed,
             warnings=build.stream.warnings,
+            provenance={} if request.internal else await self._records(provenance, build),
         )
+
+    async def _records(self, provenance: Provenance, build: RunningBuild) -> dict[str, bytes]:
+        """For the history; a build that has succeeded does not fail for it."""
+        try:
+            return await provenance.records()
+        except BuildmeshError as error:
+            self._log.warning("a build has no provenance in the history", build=build.ref, error=error.message)
+            return {}
 
 
 def _check_request(request: SolveBuild) -> None:

@@ -125,7 +125,7 @@ class Caching:
         to_client = option.type == "local"  # the client needs the blobs themselves, and lazy ones are not fetched only for that
         if not node.has_record or node.ref is None or not node.entry.inputs or (to_client and not wanted):
             return node.entry
-        compression, heard = _compression(option.attrs), self._stream.heard
+        compression, heard = compression_of(option.attrs), self._stream.heard
         try:
             layers = await self._roads.work.pack(node.ref, compression, self._scope, heard, only_known=not wanted)
         except BuildmeshError as error:
@@ -138,7 +138,8 @@ def _forgiving(option: TypedAttrs) -> bool:
     return option.attrs.get("ignore-error", "") in TRUE
 
 
-def _compression(attrs: Mapping[str, str]) -> Compression:
+def compression_of(attrs: Mapping[str, str]) -> Compression:
+    """What the attributes of an exporter ask for; gzip by default."""
     level = attrs.get("compression-level", "")
     return Compression(
         type=attrs.get("compression", "gzip") or "gzip",

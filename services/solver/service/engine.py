@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,7 @@ from services.solver.core.effects import (
 )
 from services.solver.core.events import Answered, Build, CancelBuild, CloseJob, Event, Failed, InputsLost, OpenJob, ResultLost
 from services.solver.core.graph import LlbOp
+from services.solver.core.job_graph import VertexState, actual
 from services.solver.core.pipe import CanceledPipe
 from services.solver.core.scheduler import Scheduler, Statistics
 from services.solver.core.vertex import CacheMap, ContentSelector, Digest, Output, Vertex
@@ -43,7 +44,7 @@ from shared.errors import (
     stack_detail,
     vertex_detail,
 )
-from shared.llb import BuildOp, PassthroughOp
+from shared.llb import BuildOp, Op, PassthroughOp
 from shared.model import Digest as ContentDigest
 from shared.model import Ref
 from shared.run import new_id
@@ -70,6 +71,20 @@ class Built:
     ref: Ref | None
     keys: tuple[str, ...]
     output: tuple[Digest, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A vertex below a result: `digest` as the client's definition has it, `pin` what a source resolved to, `keys` by output index.
+
+    `ref`: the result of a source that needed no run.
+    """
+
+    digest: Digest
+    op: Op
+    pin: str
+    keys: Mapping[int, tuple[str, ...]]
+    ref: Ref | None = None
 
 
 class Engine:
@@ -143,6 +158,21 @@ class Engine:
         """On whose behalf a shared vertex runs: all builds that need it."""
         jobs = [self._jobs[id] for id in self._scheduler.graph.jobs_of(digest) if id in self._jobs]
         return scope_for(jobs)
+
+    def made_of(self, output: Output) -> list[Made]:
+        """All that a result stands on, inputs first. Only while a build has it."""
+        return [self._made(state) for state in self._scheduler.graph.below(output)]
+
+    def _made(self, state: VertexState) -> Made:
+        resolved = self._sources.get(state.vertex.digest)
+        keys = {index: tuple(key.id for key in actual(edge).keys) for index, edge in state.edges.items()}
+        return Made(
+            digest=state.vertex.client_digest,
+            op=_llb(state.vertex).op,
+            pin=resolved.pin if resolved is not None else "",
+            keys=keys,
+            ref=resolved.ref if resolved is not None else None,
+        )
 
     def statistics(self) -> Statistics:
         """Sizes of what is alive."""

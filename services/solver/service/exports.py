@@ -11,7 +11,7 @@ from services.solver.ports import Exports
 from services.solver.service.build import RunningBuild, all_refs
 from shared.errors import RefLost, first_failure
 from shared.model import CacheEntry, Digest, Platform, Ref
-from shared.wire.messages import BridgeRef, BridgeResult, ExportAttestation, ExportDone, ExportResult, Scope, TypedAttrs
+from shared.wire.messages import Attestation, BridgeRef, BridgeResult, ExportAttestation, ExportDone, ExportResult, Scope, TypedAttrs
 
 ATTEMPTS = 6
 
@@ -58,11 +58,13 @@ class Exporting:
             platform=build.default_platform,
             compatibility_version=request.compatibility_version or 30,
         )
+        self._ours: Mapping[str, ExportAttestation] = {}
         self.roots: tuple[bytes, ...] = ()
         """Root descriptors (JSON) by exporter index, of images; empty for other exporters. For the history."""
 
-    async def run(self, outputs: Sequence[Output], result: BridgeResult) -> dict[str, str]:
-        """The exporter responses, merged in order (the last one wins), and what the frontend said."""
+    async def run(self, outputs: Sequence[Output], result: BridgeResult, attestations: Mapping[str, ExportAttestation]) -> dict[str, str]:
+        """The exporter responses, merged in order (the last one wins), and what the frontend said. `attestations`: ours, by platform id."""
+        self._ours = attestations
         inline = await self._inline(result)
         done = await _parallel([self._export(output, result, inline) for output in outputs])
         await _parallel([self._finalize(output, first) for output, first in zip(outputs, done, strict=True) if first.finalize])
@@ -117,7 +119,8 @@ class Exporting:
             await handle.lost(ref_id)
 
     async def _resolve(self, result: BridgeResult) -> ExportResult:
-        attestations = {key: tuple([await self._attestation(a) for a in group]) for key, group in result.attestations.items()}
+        theirs = {key: tuple([await self._attestation(a) for a in group]) for key, group in result.attestations.items()}
+        attestations = {**theirs, **{key: (*theirs.get(key, ()), own) for key, own in self._ours.items()}}
         return ExportResult(
             ref=await self._ref(result.ref),
             is_map=bool(result.refs),
@@ -126,10 +129,7 @@ class Exporting:
             attestations=attestations,
         )
 
-    async def _attestation(self, a: object) -> ExportAttestation:
-        from shared.wire.messages import Attestation
-
-        assert isinstance(a, Attestation)
+    async def _attestation(self, a: Attestation) -> ExportAttestation:
         return ExportAttestation(
             kind=a.kind,
             path=a.path,

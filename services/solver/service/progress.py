@@ -42,11 +42,16 @@ class Stream:
         self._build = build
         self._journal = journal
         self._now = now
+        self.started = now()
         self._vertices = VertexStream()
         self._pending: list[VertexEvent | Status | LogChunk | Warn] = []
         self._news = asyncio.Event()
         self._ended = False
         self.warnings = 0
+
+    def now(self) -> int:
+        """The time, in ns."""
+        return self._now()
 
     def put(self, *items: VertexEvent | Status | LogChunk | Warn) -> None:
         """Publish soon. After the end nothing more is taken."""

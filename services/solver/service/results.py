@@ -54,6 +54,16 @@ class Handle:
         """The result when it is there already."""
         return self._built
 
+    @property
+    def output(self) -> Output | None:
+        """Where it comes from; None = scratch."""
+        return self._output
+
+    @property
+    def head(self) -> str:
+        """The digest of the definition's last op, "" for scratch."""
+        return self._definition.result.digest if self._definition.result is not None else ""
+
     async def lost(self, ref_id: str) -> None:
         """It is gone after all; the next `ref` makes it again."""
         built, self._built = self._built, None

@@ -1,7 +1,9 @@
 """The solver's `run`: builds the adapters, serves builds until cancelled or drained."""
 
 import asyncio
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from services.solver.adapters.build_memory import BusMemory, NoMemory
 from services.solver.adapters.cache_index import CachestoreIndex
@@ -19,6 +21,7 @@ from services.solver.service.caching import CacheRoads
 from services.solver.service.engine import Engine
 from services.solver.service.nested import NestedBuilds
 from services.solver.service.progress import Hub
+from shared.errors import InvalidInput
 from shared.run import Mesh, new_id
 from shared.run.backends import BlobClaims
 from shared.telemetry import names
@@ -26,6 +29,7 @@ from shared.telemetry.metrics import FAST
 from shared.wire import subjects
 from shared.wire.messages import SolveBuild
 
+BUILT_IN = ("buildConfig", "builderPlatform", "platform")
 RENEW = 10.0  # seconds between lease renewals (docs/bus.md)
 
 
@@ -58,7 +62,7 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
         )
         builds = Builds(
             config=config,
-            world=_world(mesh, engine, work, fleet, caches),
+            world=_world(mesh, engine, work, fleet, caches, config),
             exports=exports,
             fleet=fleet,
             journal=BusJournal(mesh.bus, mesh.log),
@@ -81,7 +85,7 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
             helper.cancel()
 
 
-def _world(mesh: Mesh, engine: Engine, work: ExecutorWork, fleet: ExecutorFleet, caches: CacheRoads) -> World:
+def _world(mesh: Mesh, engine: Engine, work: ExecutorWork, fleet: ExecutorFleet, caches: CacheRoads, config: SolverConfig) -> World:
     return World(
         engine=engine,
         work=work,
@@ -91,4 +95,19 @@ def _world(mesh: Mesh, engine: Engine, work: ExecutorWork, fleet: ExecutorFleet,
         caches=caches,
         memory=NoMemory() if mesh.alone else BusMemory(mesh.bus, BlobClaims(mesh.blobs), new_id(), mesh.log),
         containers=ExecutorContainers(mesh.calls, fleet),
+        provenance_env=_environment(config),
     )
+
+
+def _environment(config: SolverConfig) -> dict[str, Any]:
+    """Raises InvalidInput for what is no JSON object."""
+    try:
+        found = json.loads(config.provenance_env or "{}")
+    except ValueError as error:
+        raise InvalidInput(f"provenance_env is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise InvalidInput("provenance_env is no JSON object")
+    for key in BUILT_IN:
+        if key in found:
+            raise InvalidInput(f'key "{key}" is builtin and not allowed to be modified in provenance config')
+    return found

@@ -4,7 +4,8 @@ from services.frontend.core.dockerfile.commands import Common, Healthcheck, Heal
 from services.frontend.core.dockerfile.flags import FlagKind, Flags, parse_flags
 from services.frontend.core.dockerfile.run import joined_args
 from services.frontend.core.failure import DockerfileError
-from services.frontend.core.go_text import parse_duration, parse_int, quote
+from services.frontend.core.go_text import parse_duration, parse_int
+from shared.llb.go_text import quote
 
 _FLAGS = dict.fromkeys(("interval", "timeout", "start-period", "start-interval", "retries"), FlagKind.TEXT)
 _MILLISECOND = 1_000_000

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from services.frontend.core.failure import DockerfileError
-from services.frontend.core.go_text import SPACE, quote, runes
+from services.frontend.core.go_text import SPACE, runes
+from shared.llb.go_text import quote
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 _SPACE = frozenset(SPACE)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from services.frontend.core.dockerfile.directives import DirectiveReader
 from services.frontend.core.dockerfile.rules import Rule
 from services.frontend.core.failure import DockerfileError, Location
-from services.frontend.core.go_text import SPACE, parse_bool, quote
+from services.frontend.core.go_text import SPACE
+from shared.llb.go_text import parse_bool, quote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ from enum import Enum
 from typing import TypeVar
 
 from services.frontend.core.failure import DockerfileError
-from services.frontend.core.go_text import csv_fields, parse_bool, parse_ram_size, parse_uint, quote
+from services.frontend.core.go_text import csv_fields, parse_ram_size, parse_uint
+from shared.llb.go_text import parse_bool, quote
 
 
 class MountType(Enum):

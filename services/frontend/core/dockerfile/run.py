@@ -5,7 +5,8 @@ from services.frontend.core.dockerfile.flags import FlagKind, parse_flags
 from services.frontend.core.dockerfile.mounts import parse_mount
 from services.frontend.core.dockerfile.nodes import Node
 from services.frontend.core.failure import DockerfileError
-from services.frontend.core.go_text import csv_fields, parse_bool, quote
+from services.frontend.core.go_text import csv_fields
+from shared.llb.go_text import parse_bool, quote
 
 _FLAGS = {"mount": FlagKind.LIST, "network": FlagKind.TEXT, "security": FlagKind.TEXT, "device": FlagKind.LIST}
 

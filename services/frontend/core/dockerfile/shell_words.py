@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from services.frontend.core.dockerfile.shell_patterns import replace_pattern, trim_prefix, trim_suffix
 from services.frontend.core.failure import DockerfileError
-from services.frontend.core.go_text import SPACE, quote
+from services.frontend.core.go_text import SPACE
+from shared.llb.go_text import quote
 
 _PLAIN = re.compile(r"[^$'\"<\\`\ufeff\udc80-\udcff]*")
 _RUN = re.compile(r"[^$'\"<\\`}/]+")

@@ -10,7 +10,8 @@ from services.frontend.core.dockerfile.instructions import description, parse_co
 from services.frontend.core.dockerfile.linter import Linter
 from services.frontend.core.dockerfile.nodes import Node, ParsedFile
 from services.frontend.core.failure import DockerfileError, Location
-from services.frontend.core.go_text import SPACE, quote
+from services.frontend.core.go_text import SPACE
+from shared.llb.go_text import quote
 
 MAX_INSTRUCTIONS = 20_000
 """A bound of ours; a definition of that many operations is refused by every solver."""

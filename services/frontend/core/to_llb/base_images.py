@@ -6,7 +6,6 @@ from services.frontend.core.dockerfile.linter import Linter
 from services.frontend.core.dockerfile.parser import parse
 from services.frontend.core.dockerfile.stages import Stage, parse_instruction
 from services.frontend.core.failure import DockerfileError, line_spans, located
-from services.frontend.core.go_text import quote
 from services.frontend.core.image import Image, empty_image
 from services.frontend.core.named_context import image_of, reference_of, resolve_image
 from services.frontend.core.requests import Asking, Together
@@ -16,6 +15,7 @@ from services.frontend.core.to_llb.setting import Setting
 from services.frontend.core.to_llb.stage_state import StageState, reachable
 from services.frontend.core.to_llb.stage_table import add_step, named_context
 from shared.llb import Constraints, image_source, scratch
+from shared.llb.go_text import quote
 from shared.model import Platform, format_platform, parse_digest
 
 _MAX_ONBUILD_ROUNDS = 100

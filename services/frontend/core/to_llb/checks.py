@@ -9,10 +9,10 @@ from services.frontend.core.dockerfile.linter import Linter
 from services.frontend.core.dockerfile.shell_words import Expansion, WordRules, expand
 from services.frontend.core.dockerfile.stages import Stage
 from services.frontend.core.failure import DockerfileError, Location, nearest
-from services.frontend.core.go_text import quote
 from services.frontend.core.to_llb.global_args import declared_args
 from services.frontend.core.to_llb.stage_state import Used
 from shared.llb import Env
+from shared.llb.go_text import quote
 from shared.model import Platform, format_platform, parse_specifier
 from shared.oci import parse_reference
 

@@ -11,7 +11,6 @@ from services.frontend.core.dockerfile.parser import parse
 from services.frontend.core.dockerfile.shell_words import Budget, WordRules
 from services.frontend.core.dockerfile.stages import Stage, parse_stages
 from services.frontend.core.failure import DockerfileError, line_spans, located
-from services.frontend.core.go_text import quote
 from services.frontend.core.image import DEFAULT_PATH
 from services.frontend.core.requests import Asking
 from services.frontend.core.to_llb.base_images import resolve_bases
@@ -28,6 +27,7 @@ from services.frontend.core.to_llb.stage_table import build_table, connect_stage
 from services.frontend.core.to_llb.workdir import set_workdir
 from shared.fsutil import PatternMatcher
 from shared.llb import Env, Later, MarshalDefaults, ProxyEnv, SourceMap, env_with, env_without, new_state
+from shared.llb.go_text import quote
 from shared.model import Platform
 
 

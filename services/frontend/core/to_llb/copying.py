@@ -7,7 +7,6 @@ from services.frontend.core.dockerfile.commands import InlineSource, Transfer
 from services.frontend.core.dockerfile.linter import Linter
 from services.frontend.core.failure import DockerfileError
 from services.frontend.core.git_url import GitRef, parse_git_ref
-from services.frontend.core.go_text import quote
 from services.frontend.core.to_llb.history import commit
 from services.frontend.core.to_llb.modes import parse_mode
 from services.frontend.core.to_llb.names import prefixed, shown_command
@@ -18,6 +17,7 @@ from services.frontend.core.to_llb.stage_state import StageState
 from services.frontend.core.to_llb.workdirs import driveless, is_absolute_for, normalize_path, to_slash
 from shared.fsutil import PatternMatcher
 from shared.llb import Chown, Constraints, Copy, FileStep, MkFile, State, clean_path, join_path, merge, scratch
+from shared.llb.go_text import quote
 from shared.model import ProgressGroup
 
 

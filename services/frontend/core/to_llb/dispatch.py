@@ -7,7 +7,6 @@ from services.frontend.core.dockerfile import commands as c
 from services.frontend.core.dockerfile.linter import Linter
 from services.frontend.core.dockerfile.shell_words import WordRules, expand
 from services.frontend.core.failure import DockerfileError
-from services.frontend.core.go_text import quote
 from services.frontend.core.to_llb import configure
 from services.frontend.core.to_llb.checks import check_variables
 from services.frontend.core.to_llb.copying import CopyOrder, dispatch_copy
@@ -16,6 +15,7 @@ from services.frontend.core.to_llb.running import dispatch_run
 from services.frontend.core.to_llb.setting import Setting
 from services.frontend.core.to_llb.stage_state import StageState, Step, used_path
 from services.frontend.core.to_llb.workdir import dispatch_workdir
+from shared.llb.go_text import quote
 
 
 def dispatch(stage: StageState, step: Step, setting: Setting) -> None:

@@ -9,11 +9,11 @@ from services.frontend.core.dockerfile.shell_words import WordRules, expand
 from services.frontend.core.dockerfile.stages import Stage
 from services.frontend.core.failure import DockerfileError, located
 from services.frontend.core.git_url import git_state, parse_git_ref
-from services.frontend.core.go_text import quote
 from services.frontend.core.named_context import find_named
 from services.frontend.core.requests import Asking, ReadFile, ResolveSource, Solve, SourceFacts, Tree
 from services.frontend.core.to_llb.remote_sources import check_digest, http_filename, is_http
 from shared.llb import Constraints, Env, MarshalDefaults, SourceOp, State, decode_op, env_with, env_without, http_source, marshal, source
+from shared.llb.go_text import quote
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 

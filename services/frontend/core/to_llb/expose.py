@@ -7,10 +7,11 @@ from services.frontend.core.dockerfile.commands import Expose
 from services.frontend.core.dockerfile.linter import Linter
 from services.frontend.core.dockerfile.shell_words import split
 from services.frontend.core.failure import DockerfileError, Location
-from services.frontend.core.go_text import parse_int, plain_list, quote
+from services.frontend.core.go_text import parse_int, plain_list
 from services.frontend.core.to_llb.history import commit
 from services.frontend.core.to_llb.setting import Setting
 from services.frontend.core.to_llb.stage_state import StageState
+from shared.llb.go_text import quote
 
 _PROTOCOLS = frozenset(("tcp", "udp", "sctp"))
 

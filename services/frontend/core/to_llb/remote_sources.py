@@ -4,8 +4,8 @@ from urllib.parse import unquote, urlsplit
 
 from services.frontend.core.failure import DockerfileError
 from services.frontend.core.git_url import GitRef, git_state, parse_git_ref
-from services.frontend.core.go_text import quote
 from shared.llb import Constraints, State, base_path, http_source
+from shared.llb.go_text import quote
 from shared.model import is_digest
 
 

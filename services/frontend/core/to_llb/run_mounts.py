@@ -6,7 +6,6 @@ from services.frontend.core.dockerfile.commands import Run
 from services.frontend.core.dockerfile.mounts import Mount, MountType
 from services.frontend.core.dockerfile.mounts import Sharing as SharingWord
 from services.frontend.core.failure import DockerfileError, Location
-from services.frontend.core.go_text import quote
 from services.frontend.core.to_llb.outline_capture import Needed
 from services.frontend.core.to_llb.setting import Setting
 from services.frontend.core.to_llb.stage_state import StageState, used_path
@@ -27,6 +26,7 @@ from shared.llb import (
     is_absolute,
     join_path,
 )
+from shared.llb.go_text import quote
 
 _SHARING = {
     None: Sharing.SHARED,

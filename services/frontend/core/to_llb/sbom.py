@@ -1,8 +1,8 @@
 """Which stages and contexts are to be scanned for an SBOM (dockerfile2llb/convert.go, BUILDKIT_SBOM_SCAN_*)."""
 
-from services.frontend.core.go_text import parse_bool
 from services.frontend.core.to_llb.setting import Setting
 from services.frontend.core.to_llb.stage_state import StageState
+from shared.llb.go_text import parse_bool
 
 
 def mark_scans(stage: StageState, setting: Setting) -> None:

@@ -4,7 +4,6 @@ from services.frontend.core.dockerfile import rules
 from services.frontend.core.dockerfile.commands import Workdir
 from services.frontend.core.dockerfile.linter import Linter
 from services.frontend.core.failure import DockerfileError
-from services.frontend.core.go_text import quote
 from services.frontend.core.to_llb.history import commit
 from services.frontend.core.to_llb.names import prefixed, shown_command
 from services.frontend.core.to_llb.owners import parse_owner
@@ -12,6 +11,7 @@ from services.frontend.core.to_llb.setting import Setting
 from services.frontend.core.to_llb.stage_state import StageState
 from services.frontend.core.to_llb.workdirs import is_absolute_for, normalize_workdir, to_slash
 from shared.llb import FileStep, MkDir
+from shared.llb.go_text import quote
 
 
 def set_workdir(stage: StageState, path: str) -> str:

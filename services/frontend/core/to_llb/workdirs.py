@@ -1,8 +1,8 @@
 """Paths of the platform that is built for (util/system/path.go). Windows paths lose their drive; results have slashes."""
 
 from services.frontend.core.failure import DockerfileError
-from services.frontend.core.go_text import quote
 from shared.llb import clean_path, is_absolute, join_path
+from shared.llb.go_text import quote
 
 
 def normalize_path(parent: str, path: str, os: str, *, keep_slash: bool) -> str:

@@ -9,10 +9,10 @@ from services.exporter.core.archive import archive_entries
 from services.exporter.core.image import Part, build_image, plan_image, response
 from services.exporter.core.names import archive_names, image_names, push_target
 from services.exporter.core.options import parse_options
-from services.exporter.core.platforms import TargetPlatform, result_platforms
 from shared.errors import InvalidInput
 from shared.model import Digest, Layer, Platform, parse_platform, sha256_digest
 from shared.oci import validate_image
+from shared.oci.result_platforms import TargetPlatform, result_platforms
 
 LINUX = parse_platform("linux/amd64")
 CONFIG = b'{"architecture":"amd64","os":"linux","config":{"Env":["A=b"]},"history":[{"created_by":"COPY"}]}'

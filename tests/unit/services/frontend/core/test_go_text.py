@@ -6,15 +6,14 @@ from services.frontend.core.failure import DockerfileError, edit_distance, neare
 from services.frontend.core.go_text import (
     csv_fields,
     format_duration,
-    parse_bool,
     parse_duration,
     parse_int,
     parse_ram_size,
     parse_uint,
     plain_list,
-    quote,
     quote_list,
 )
+from shared.llb.go_text import parse_bool, quote
 
 
 @pytest.mark.parametrize(

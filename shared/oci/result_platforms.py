@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.errors import InvalidInput
 from shared.model import Platform, format_platform
-from shared.oci import platform_from_json
+from shared.oci.descriptor import platform_from_json
 
 PLATFORMS_KEY = "refs.platforms"
 CONFIG_KEY = "containerimage.config"

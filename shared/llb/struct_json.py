@@ -1,0 +1,154 @@
+"""Ops and source maps as Go's encoding/json writes the generated structs, in numbered steps: what provenance holds of a build.
+
+Source: solver/pb/json.go, solver/llbsolver/provenance/buildconfig.go.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import DecodeError, Message
+
+from shared.errors import InvalidInput
+from shared.llb.codec import op_digest
+from shared.pb import ops_pb2 as pb
+
+Json = dict[str, Any]
+
+_UNIONS = {
+    "pb.Op": ("Op", ("exec", "source", "file", "build", "merge", "diff", "passthrough"), ()),
+    "pb.FileAction": ("Action", ("copy", "mkfile", "mkdir", "rm"), ("input", "secondaryInput", "output")),
+    "pb.UserOpt": ("User", ("byName", "byID"), ()),
+}
+"""Messages with a union: the object that holds it, its members, and the fields that are written even when they are 0."""
+
+_SESSION_ATTRS = ("local.session", "local.unique")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """The ops of a definition, inputs first. `index` tells the number of an op by its digest."""
+
+    steps: tuple[Json, ...] = ()
+    index: Mapping[str, int] = None  # type: ignore[assignment]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """`digest → step3`, sorted by digest."""
+        return {digest: f"step{number}" for digest, number in sorted((self.index or {}).items())}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSteps:
+    """A definition as provenance shows it; `source` is None when the definition has no source map."""
+
+    build: Steps
+    source: Json | None = None
+
+
+def build_steps(raw: bytes) -> BuildSteps:
+    """`raw` = marshaled pb.Definition. Raises InvalidInput for one that can't be read."""
+    try:
+        definition = pb.Definition.FromString(raw)
+    except DecodeError as error:
+        raise InvalidInput(f"invalid definition: {error}") from None
+    build = _steps(definition)
+    return BuildSteps(build=build, source=_source(definition.Source, build) if definition.Source.infos else None)
+
+
+def _source(source: Any, build: Steps) -> Json:
+    infos = []
+    for info in source.infos:
+        below = _steps(info.definition)
+        infos.append(
+            _kept(
+                filename=info.filename,
+                language=info.language,
+                data=base64.b64encode(info.data).decode(),
+                llbDefinition=list(below.steps),
+                digestMapping=below.names,
+            )
+        )
+    known = {digest: number for digest, number in build.index.items() if digest in source.locations}
+    locations = {f"step{number}": struct_json(source.locations[digest]) for digest, number in known.items()}
+    return _kept(locations=dict(sorted(locations.items())), infos=infos)
+
+
+def _steps(definition: Any) -> Steps:
+    raw_ops = list(getattr(definition, "def"))
+    if not raw_ops:
+        return Steps(index={})
+    try:
+        ops: dict[str, Any] = {op_digest(data): pb.Op.FromString(data) for data in raw_ops}
+    except DecodeError as error:
+        raise InvalidInput(f"failed to parse llb proto op: {error}") from None
+    index = _ordered(ops, op_digest(raw_ops[-1]))
+    return Steps(steps=tuple(_step(ops[digest], number, index) for digest, number in index.items()), index=index)
+
+
+def _ordered(ops: Mapping[str, Any], last: str) -> dict[str, int]:
+    """Numbers of all ops that `last` needs, itself included: inputs first, in the order in which they are named."""
+    index: dict[str, int] = {}
+    stack, seen = [(last, False)], {last}
+    while stack:
+        digest, done = stack.pop()
+        if done:
+            index[digest] = len(index)
+            continue
+        stack.append((digest, True))
+        for below in reversed(ops[digest].inputs):
+            if below.digest not in ops:
+                raise InvalidInput(f"failed to find input {below.digest[:100]}")
+        stack += [(b.digest, False) for b in reversed(ops[digest].inputs) if not (b.digest in seen or seen.add(b.digest))]  # type: ignore[func-returns-value]
+    return index
+
+
+def _step(op: Any, number: int, index: Mapping[str, int]) -> Json:
+    inputs = [f"step{index[i.digest]}:{i.index}" for i in op.inputs]
+    shown = pb.Op()
+    shown.CopyFrom(op)
+    del shown.inputs[:]
+    if shown.WhichOneof("op") == "source":
+        for key in _SESSION_ATTRS:
+            shown.source.attrs.pop(key, None)
+    return {"id": f"step{number}", "op": struct_json(shown), **_kept(inputs=inputs)}
+
+
+def struct_json(message: Message) -> Json:
+    """The fields that are set, in their order; bytes as base64, enums as numbers, maps sorted."""
+    union, members, always = _UNIONS.get(message.DESCRIPTOR.full_name, ("", (), ()))
+    doc: Json = {}
+    held: Json = {}
+    for field in message.DESCRIPTOR.fields:
+        value = _value(message, field, always=field.name in always)
+        if value is not None:
+            (held if field.name in members else doc)[field.name] = value
+    if not union:
+        return doc
+    if union == "Op":
+        after: Json = {key: doc.pop(key) for key in ("platform", "constraints") if key in doc}
+        return {**doc, "Op": held, **after}
+    return {**doc, union: held}
+
+
+def _value(message: Message, field: Any, *, always: bool) -> Any:
+    """None for what is left out."""
+    value = getattr(message, field.name)
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return {key: _plain(value[key], field.message_type.fields_by_name["value"]) for key in sorted(value)} or None
+    if field.is_repeated:
+        return [_plain(item, field) for item in value] or None
+    if field.message_type is not None:
+        return struct_json(value) if message.HasField(field.name) else None
+    return _plain(value, field) if value or always else None
+
+
+def _plain(value: Any, field: Any) -> Any:
+    if field.message_type is not None:
+        return struct_json(value)
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+
+
+def _kept(**fields: Any) -> Json:
+    return {key: value for key, value in fields.items() if value}

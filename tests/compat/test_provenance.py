@@ -1,0 +1,164 @@
+"""Provenance of the same build by the real buildkitd and by ours: the same document but for times, ids and what hangs on them."""
+
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit.clients import Buildctl
+from tests.kit.dockerfile_images import push_all
+from tests.kit.parts.buildkitd import daemon, our_buildmeshd, real_buildkitd
+from tests.kit.parts.registry import registry_server
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+DOCKERFILE = """\
+FROM scratch AS base
+COPY --from=tools / /
+FROM base AS build
+ARG WORD=none
+RUN --network=none --mount=type=secret,id=s,required=false --mount=type=tmpfs,target=/t echo "$WORD" > /out
+FROM alpine
+COPY --from=build /out /
+COPY --link --chmod=644 . /context/
+WORKDIR /w
+ENV A=b
+"""
+MODES = {
+    "min": "mode=min",
+    "max": "mode=max",
+    "v0.2": "mode=max,version=v0.2",
+    "v0.2-min": "mode=min,version=v0.2,builder-id=https://example.org/b,reproducible=true",
+}
+
+
+@pytest.fixture(scope="module")
+def builders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Buildctl]]:
+    folder = tmp_path_factory.mktemp("provenance")
+    with registry_server(folder / "registry") as registry:
+        push_all(registry.url)
+        config = f'[registry."docker.io"]\n  mirrors = ["{registry.host}"]\n'
+        flags = ["--oci-worker-net=host"]
+        with (
+            daemon(folder / "theirs", real_buildkitd(), config=config, flags=flags) as theirs,
+            daemon(folder / "ours", our_buildmeshd(), config=config, flags=flags) as ours,
+        ):
+            yield {
+                "theirs": Buildctl(addr=theirs.addr, work=folder / "theirs-work"),
+                "ours": Buildctl(addr=ours.addr, work=folder / "ours-work"),
+            }
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    folder, tools = tmp_path / "context", tmp_path / "tools"
+    (tools / "bin").mkdir(parents=True)
+    folder.mkdir()
+    shutil.copy("/bin/busybox", tools / "bin/busybox")
+    (tools / "bin/sh").symlink_to("busybox")
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    (folder / "file").write_text("content")
+    return folder
+
+
+def options(context: Path, wish: str) -> list[str]:
+    tools = context.parent / "tools"
+    args = [
+        "build-arg:WORD=hi",
+        "label:l=v",
+        "vcs:source=https://user:pass@example.org/x.git",
+        "vcs:revision=abc",
+        "context:tools=local:tools",
+    ]
+    return [f"--opt=attest:provenance={wish}", *(f"--opt={arg}" for arg in args), f"--local=tools={tools}"]
+
+
+def blobs(archive: Path) -> dict[str, Any]:
+    """Digest → JSON of everything in an archive that is some."""
+    found = {}
+    with tarfile.open(archive) as tar:
+        for member in tar.getmembers():
+            if member.name.startswith("blobs/sha256/") and member.isfile():
+                file = tar.extractfile(member)
+                data = file.read() if file is not None else b""
+                if data[:1] == b"{":
+                    found["sha256:" + member.name.rpartition("/")[2]] = json.loads(data)
+    return found
+
+
+def masked(value: Any, key: str = "") -> Any:
+    """Without what differs by nature. Maps keyed by digests of ops that name a session become lists."""
+    match value:
+        case dict() if key == "digestMapping":
+            return sorted(value.values())
+        case dict():
+            return {k: masked(v, k) for k, v in value.items()}
+        case list():
+            return [masked(item, key) for item in value]
+        case str() if key in ("startedOn", "finishedOn", "invocationId", "buildStartedOn", "buildFinishedOn", "buildInvocationID"):
+            return "*"
+    return "*" if key in ("digest", "size") and "sha256" in str(value) else value
+
+
+def statements(found: dict[str, Any]) -> list[Any]:
+    return [doc for doc in found.values() if doc.get("_type")]
+
+
+@pytest.mark.parametrize("wish", MODES.values(), ids=MODES)
+def test_image_attestations_are_those_of_buildkit(wish: str, builders: dict[str, Buildctl], context: Path, tmp_path: Path) -> None:
+    shown: dict[str, Any] = {}
+    for name, buildctl in builders.items():
+        archive = tmp_path / f"{name}.tar"
+        buildctl.build(context, *options(context, wish), f"--output=type=oci,name=example.org/x:1,dest={archive}")
+        found = blobs(archive)
+        index = next(doc for doc in found.values() if "manifests" in doc)
+        attested = index["manifests"][1]
+        carrier = found[attested["digest"]]
+        (statement,) = statements(found)
+        layers = statement["predicate"].get("runDetails", statement["predicate"]).get("metadata", {})
+        for key in ("buildkit_metadata", "https://mobyproject.org/buildkit@v1#metadata"):
+            steps = layers.get(key, {}).get("layers")
+            if steps is not None:  # the blobs themselves hang on the time of the build
+                layers[key]["layers"] = {
+                    step: [[layer["mediaType"] for layer in chain] for chain in chains] for step, chains in steps.items()
+                }
+        assert attested["annotations"]["vnd.docker.reference.digest"] == index["manifests"][0]["digest"] == carrier["subject"]["digest"]
+        assert statement["subject"][0]["digest"] == {"sha256": index["manifests"][0]["digest"].partition(":")[2]}
+        shown[name] = masked({"statement": {**statement, "subject": [s["name"] for s in statement["subject"]]}, "carrier": _keys(carrier)})
+        shown[name]["order"] = list(statement["predicate"])
+
+    assert shown["ours"] == shown["theirs"]
+
+
+def _keys(carrier: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "keys": list(carrier),
+        "type": carrier["artifactType"],
+        "config": carrier["config"],
+        "layers": [(layer["mediaType"], layer["annotations"]) for layer in carrier["layers"]],
+    }
+
+
+def test_local_exports_have_the_file(builders: dict[str, Buildctl], context: Path, tmp_path: Path) -> None:
+    shown = {}
+    for name, buildctl in builders.items():
+        buildctl.build(context, *options(context, "mode=min"), f"--output=type=local,attestation-prefix=p-,dest={tmp_path}/{name}")
+        statement = json.loads((tmp_path / name / "p-provenance.json").read_text())
+        shown[name] = (statement["_type"], statement["predicateType"], sorted(s["name"] for s in statement["subject"]))
+
+    assert shown["ours"] == shown["theirs"]
+    assert "out" in shown["ours"][2]
+
+
+def test_complete_materials_are_refused_where_a_local_source_is_used(builders: dict[str, Buildctl], context: Path, tmp_path: Path) -> None:
+    said = {}
+    for name, buildctl in builders.items():
+        with pytest.raises(Exception, match="provenance materials are incomplete") as caught:
+            buildctl.build(context, *options(context, "complete-materials=true"), f"--output=type=oci,dest={tmp_path}/{name}.tar")
+        said[name] = str(caught.value).rpartition("error: ")[2].strip()
+
+    assert said["ours"] == said["theirs"]
