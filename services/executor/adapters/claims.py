@@ -1,13 +1,15 @@
-"""Claiming a directory from a thread, so that a cancel at any instant leaves it with nobody."""
+"""Claiming and mounting a directory from a thread, so that a cancel at any instant leaves it with nobody."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import ParamSpec
 
 from services.executor.core.snapshots import Snapshot
 from services.executor.ports import SnapshotStore
 from shared.blobs.threads import Pool
 
-__all__ = ["claimed"]
+__all__ = ["claimed", "mounted"]
 
 P = ParamSpec("P")
 
@@ -18,3 +20,14 @@ async def claimed(threads: Pool, store: SnapshotStore, call: Callable[P, Snapsho
     A cancellation while the call runs, or in the instant between its end and ours, gives it back here.
     """
     return await threads.take(lambda snapshot: store.unclaim(snapshot.id), call, *args, **kwargs)
+
+
+@asynccontextmanager
+async def mounted(threads: Pool, store: SnapshotStore, snapshot: Snapshot) -> AsyncIterator[Path]:
+    """Where a mutable snapshot can be written to, for the length of the block."""
+    mount = store.mount(snapshot.id, writable=True)
+    path = await threads.take(lambda _: mount.__exit__(None, None, None), mount.__enter__)
+    try:
+        yield Path(path)
+    finally:
+        await threads.finish(mount.__exit__, None, None, None)

@@ -10,8 +10,7 @@ import os
 import queue
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -21,6 +20,7 @@ from services.executor.adapters.layer_compression import compressor, decompress
 from services.executor.adapters.layer_tar import layer_tar
 from services.executor.adapters.materialise import LAYER_NOTE, TRANSPORT_NOTE, decode_layer, encode_layer
 from services.executor.adapters.sources.layer_fetch import LayerFetch
+from services.executor.adapters.turns import Turns
 from services.executor.core.snapshots import Layer as DiskLayer
 from services.executor.core.snapshots import LayerStyle
 from services.executor.ports import Reporter, SnapshotStore
@@ -65,7 +65,7 @@ class LayerPacker:
     def __init__(self, *, store: SnapshotStore, blobs: Blobs, fetch: LayerFetch, threads: Pool, scratch: Path) -> None:
         self._store, self._blobs, self._fetch, self._threads = store, blobs, fetch, threads
         self._scratch = scratch
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._turns: Turns[str] = Turns()
         scratch.mkdir(parents=True, exist_ok=True)
         for leftover in scratch.iterdir():
             leftover.unlink(missing_ok=True)
@@ -101,10 +101,10 @@ class LayerPacker:
 
     def statistics(self) -> dict[str, int]:
         """Layers being packed now."""
-        return {"packing": len(self._locks)}
+        return {"packing": self._turns.statistics()["keys"]}
 
     async def _one(self, layer: DiskLayer, wanted: _Wanted, sessions: tuple[str, ...], report: Reporter) -> Layer:
-        async with self._alone(layer.id):
+        async with self._turns.alone(layer.id):  # the second finds the first one's note
             for name in (wanted.note, LAYER_NOTE):
                 known = self._noted(layer.id, name)
                 if known is None or (name == LAYER_NOTE and not _serves(known, wanted)):
@@ -187,19 +187,6 @@ class LayerPacker:
         self._store.set_note(id, wanted.note, encoded)
         if wanted.epoch < 0 and not wanted.transport and self._store.note(id, LAYER_NOTE) is None:
             self._store.set_note(id, LAYER_NOTE, encoded)
-
-    @asynccontextmanager
-    async def _alone(self, id: str) -> AsyncIterator[None]:
-        """One pack of a layer at a time; the second finds the first one's note."""
-        lock, users = self._locks.get(id, (asyncio.Lock(), 0))
-        self._locks[id] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._locks.pop(id)
-            if users > 1:
-                self._locks[id] = (lock, users - 1)
 
 
 def _serves(layer: Layer, wanted: _Wanted) -> bool:
