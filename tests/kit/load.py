@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.kit.clients import Buildctl
+from tests.kit.parts.process import child
 
 SECONDS = 150.0
 """No build under load may take longer."""
@@ -119,10 +120,10 @@ def build(order: Order, client: Buildctl, folder: Path) -> Seen:
         (folder / "context" / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / "context" / path).write_bytes(content)
     dest = folder / ("out" if order.kind == "local" else "out.tar")
-    argv = ["timeout", str(SECONDS), *client.build_argv(folder / "context", "--output", f"type={order.kind},dest={dest}")]
+    argv = client.build_argv(folder / "context", "--output", f"type={order.kind},dest={dest}")
     began = last = time.monotonic()
     pause, lines = 0.0, []
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with child(argv, seconds=SECONDS, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             now = time.monotonic()
