@@ -75,12 +75,13 @@ class TreeWriter:
                 case MakeEntry(stat):
                     self._make_entry(stat)
                 case AppendFile(number, data):
-                    _write_all(self._files[number][0], data)
+                    _append(self._files[number][0], data)
                     self.bytes_written += len(data)
                 case BeginFile(stat, number):
                     self._files[number] = (self._create(stat), stat)
                 case EndFile(number):
                     fd, stat = self._files.pop(number)
+                    os.ftruncate(fd, os.lseek(fd, 0, os.SEEK_CUR))  # it may end in a hole
                     self._finish_file(fd, stat)
                 case LinkFile(stat):
                     self._link(stat)
@@ -283,6 +284,14 @@ def _hoist(top: int, name: str) -> None:
     finally:
         os.close(inner)
     os.rmdir(name, dir_fd=top)
+
+
+def _append(fd: int, data: bytes) -> None:
+    """A piece of zeros becomes a hole: the protocol sends those of sparse files like any other bytes, and they are worth no disk."""
+    if data and not data[0] and not data[-1] and data == bytes(len(data)):
+        os.lseek(fd, len(data), os.SEEK_CUR)
+    else:
+        _write_all(fd, data)
 
 
 def _write_all(fd: int, data: bytes) -> None:

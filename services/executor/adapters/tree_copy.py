@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from fcntl import ioctl
 
 __all__ = ["copy_content", "copy_metadata", "copy_node", "copy_tree", "copy_xattrs"]
@@ -30,7 +31,33 @@ def copy_content(source: int, target: int, size: int) -> None:
             return
         except OSError:
             pass
+        if os.fstat(source).st_blocks * 512 < size:
+            _copy_sparse(source, target, size)
+            return
     _copy_ranges(source, target)
+
+
+def _copy_sparse(source: int, target: int, size: int) -> None:
+    """Only what is not a hole."""
+    for start, end in _extents(source, size):
+        at = start
+        while at < end and (data := os.pread(source, min(end - at, 1 << 20), at)):
+            at += os.pwrite(target, data, at)
+    os.ftruncate(target, size)
+
+
+def _extents(source: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where a file has data: from, to."""
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(source, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole from here on
+                return
+            raise
+        end = min(os.lseek(source, start, os.SEEK_HOLE), size)
+        yield start, end
 
 
 def _copy_ranges(source: int, target: int) -> None:

@@ -126,6 +126,21 @@ async def test_receives_a_tree(links: SessionRegistry, client: Client, tmp_path:
     assert client.requests == [{"dir-name": "context"}]
 
 
+async def test_a_sparse_file_arrives_sparse(links: SessionRegistry, client: Client, tmp_path: Path, threads: ThreadPoolExecutor) -> None:
+    """The protocol sends holes as zeros; a piece of data between them, and a hole at the end, keep their places."""
+    (tmp_path / "destination").mkdir()
+    with (client.source / "sparse").open("wb") as file:
+        file.seek(20 << 20)
+        file.write(b"island")
+        file.truncate((40 << 20) + 3)
+    (client.source / "zeros").write_bytes(bytes(70_000))
+
+    await receive_local(links, "sess1", LocalRequest(name="context"), tmp_path / "destination", threads=threads)
+
+    assert contents(tmp_path / "destination") == contents(client.source)
+    assert (tmp_path / "destination" / "sparse").stat().st_blocks * 512 < 8 << 20
+
+
 async def test_second_transfer_sends_only_stats(
     links: SessionRegistry, client: Client, tmp_path: Path, threads: ThreadPoolExecutor
 ) -> None:
