@@ -14,6 +14,7 @@ from typing import Any
 from shared.errors import Denied, NotFound, Unavailable
 from shared.registry.auth import Authorizer, Credentials
 from shared.registry.challenge import parse_challenges
+from shared.registry.failures import wire_failures
 from shared.registry.hosts import Endpoint, HostConfig
 
 RETRY_WAITS = (1.0, 2.0, 4.0)
@@ -24,13 +25,8 @@ USER_AGENT = "buildmesh/0.1 buildkit/v0.32.2"
 OnRetry = Callable[[str], None]
 
 
-def request_failure(error: Exception) -> str:
-    """What went wrong on the wire, in words. aiohttp's own text of a failed connection shows an object and its address in memory."""
-    host, port = getattr(error, "host", ""), getattr(error, "port", "")
-    reason = getattr(error, "os_error", None) or getattr(error, "certificate_error", None)
-    if reason is None:
-        return str(error) or type(error).__name__
-    return f"cannot connect to {host}:{port}: {getattr(reason, 'strerror', None) or reason}"
+class _Failed(Unavailable):
+    """A try that failed on the wire; another may follow."""
 
 
 class HttpPool:
@@ -117,12 +113,11 @@ class HostClient:
     async def _with_retries(
         self, method: str, path: str, scopes: Sequence[str], headers: dict[str, str], body: Any, params: dict[str, str], retry: bool
     ) -> Any:
-        import aiohttp
-
         failure = ""
         for wait in (*RETRY_WAITS, None) if retry else (None,):
             try:
-                response = await self._authorized(method, path, scopes, headers, body, params)
+                with wire_failures(kind=_Failed):
+                    response = await self._authorized(method, path, scopes, headers, body, params)
                 if response.status < 500 and response.status != 429:
                     return response
                 failure = f"unexpected status {response.status} from {method} request to {response.url.with_query(None)}"
@@ -130,8 +125,8 @@ class HostClient:
                 response.release()
                 if wait is not None and asked.isdigit():
                     wait = min(float(asked), MAX_RETRY_AFTER)
-            except (aiohttp.ClientError, OSError, TimeoutError) as e:
-                failure = f"failed to do request: {method} {self._url(path)}: {request_failure(e)}"
+            except _Failed as error:
+                failure = f"failed to do request: {method} {self._url(path)}: {error.message}"
             if wait is None:
                 break
             if self._asker.on_retry is not None:

@@ -11,6 +11,7 @@ from shared.oci import Descriptor, Reference
 from shared.oci.media_types import INDEX_TYPES, MANIFEST_TYPES
 from shared.registry.challenge import repository_scope
 from shared.registry.client import Asker, HostClient, HttpPool, check_status
+from shared.registry.failures import wire_failures
 from shared.registry.hosts import RegistryHosts
 
 MAX_MANIFEST = 4 << 20
@@ -110,21 +111,17 @@ class Puller:
             raise Unavailable(f"blob {digest} of {reference.name}: content does not match its digest") from failure
 
     async def _blob_from(self, client: HostClient, reference: Reference, digest: Digest, offset: int) -> AsyncIterator[bytes]:
-        import aiohttp
-
         path, scopes = f"{reference.path}/blobs/{digest}", [repository_scope(reference.path, "pull")]
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         async with self._pool.slots(reference.domain), client.request("GET", path, scopes=scopes, headers=headers) as response:
             await check_status(response, f"blob {digest} of {reference.name}", ok=(200, 206))
             skip = offset if offset and response.status == 200 else 0
-            try:
+            with wire_failures(f"blob {digest} of {reference.name}"):
                 async for chunk in response.content.iter_chunked(_CHUNK):
                     if skip:
                         skip, chunk = max(0, skip - len(chunk)), chunk[skip:]
                     if chunk:
                         yield chunk
-            except (aiohttp.ClientError, OSError, TimeoutError) as e:
-                raise Unavailable(f"blob {digest} of {reference.name}: {e or type(e).__name__}") from None
 
 
 async def _bounded(response: Any, limit: int) -> AsyncIterator[bytes]:

@@ -21,7 +21,8 @@ from shared.blobs.threads import Pool
 from shared.bus.ports import KeyValue
 from shared.errors import BuildFailed, NotFound, Unavailable
 from shared.model import Digest, Ref, is_digest
-from shared.registry.client import HttpPool, request_failure
+from shared.registry.client import HttpPool
+from shared.registry.failures import wire_failures
 from shared.session.ports import SessionLinks
 from shared.session.secrets import get_secret
 from shared.session.upload import pull_upload
@@ -185,13 +186,9 @@ class HttpDriver:
 
     @asynccontextmanager
     async def _answer(self, method: str, source: HttpSource, headers: dict[str, str]) -> AsyncIterator[Any]:
-        import aiohttp
-
-        try:
+        with wire_failures(f"failed to do request: {method} {_redacted(source.url)}"):
             async with self._pool.http().request(method, source.url, headers=headers, allow_redirects=True) as response:
                 yield response
-        except (aiohttp.ClientError, OSError, TimeoutError) as e:
-            raise Unavailable(f"failed to do request: {method} {_redacted(source.url)}: {request_failure(e)}") from None
 
     async def _body(self, response: Any, source: HttpSource, report: Reporter) -> AsyncIterator[bytes]:
         status, total, done = f"downloading {_redacted(source.url)}", response.content_length or 0, 0
