@@ -3,7 +3,6 @@
 A stand-in has the name and tag of the public image, the same program in the same place, and the small tools that health checks use.
 """
 
-import io
 import json
 import os
 import subprocess
@@ -88,18 +87,13 @@ class Container:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandIn:
-    """`programs`: path in the image → program here. `shell`: path → script of the stand-in's own. `folders`: path → owner."""
+    """`programs`: path in the image → program here, brought with its libraries. `folders`: path → owner."""
 
     image: str
     entrypoint: Sequence[str]
     programs: Mapping[str, str]
-    shell: Mapping[str, str] = field(default_factory=dict)
     folders: Mapping[str, int] = field(default_factory=dict)
     user: str = "0"
-
-
-# busybox has wget, which is enough of a curl for a health check
-_CURL: Final = '#!/bin/sh\nfor last; do :; done\nexec wget -q -O /dev/null "$last"\n'
 
 
 def stand_ins() -> list[StandIn]:
@@ -109,8 +103,7 @@ def stand_ins() -> list[StandIn]:
         StandIn(
             image="minio/minio:RELEASE.2025-09-07T16-13-09Z",
             entrypoint=["minio"],
-            programs={"usr/bin/minio": program("minio")},
-            shell={"usr/bin/curl": _CURL},
+            programs={"usr/bin/minio": program("minio"), "usr/bin/curl": program("curl", "tests/tools/debian test")},
         ),
         StandIn(
             image="jaegertracing/all-in-one:1.62.0",
@@ -149,12 +142,9 @@ def _fill(root: tarfile.TarFile, image: StandIn) -> None:
     for folder, owner in image.folders.items():
         _add(root, folder, tarfile.DIRTYPE, owner=owner)
     for path, source in image.programs.items():
-        real = Path(source).resolve()
-        root.add(real, path)
-        for library in _libraries(real):
-            root.add(library.resolve(), str(library).lstrip("/"))
-    for path, text in image.shell.items():
-        _add(root, path, tarfile.REGTYPE, data=text.encode())
+        root.add(Path(source).resolve(), path)
+    for library in sorted({library for source in image.programs.values() for library in _libraries(Path(source).resolve())}):
+        root.add(library.resolve(), str(library).lstrip("/"))
 
 
 def _libraries(file: Path) -> list[Path]:
@@ -164,7 +154,7 @@ def _libraries(file: Path) -> list[Path]:
     return [Path(word) for word in words if word.startswith("/") and done.returncode == 0]
 
 
-def _add(root: tarfile.TarFile, path: str, kind: bytes, *, mode: int = 0o755, owner: int = 0, link: str = "", data: bytes = b"") -> None:
+def _add(root: tarfile.TarFile, path: str, kind: bytes, *, mode: int = 0o755, owner: int = 0, link: str = "") -> None:
     member = tarfile.TarInfo(path)
-    member.type, member.mode, member.uid, member.gid, member.linkname, member.size = kind, mode, owner, owner, link, len(data)
-    root.addfile(member, io.BytesIO(data))
+    member.type, member.mode, member.uid, member.gid, member.linkname = kind, mode, owner, owner, link
+    root.addfile(member)
