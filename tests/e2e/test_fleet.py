@@ -132,6 +132,14 @@ def test_equal_steps_of_many_builds_run_once(fleet: Stack, context: Make, busybo
     assert all("build done" in fleet.parts[name].said() for name in ("solver-0", "solver-1"))
 
 
+def test_a_result_is_everybodys_at_once(fleet: Stack, context: Make, busybox: str, tmp_path: Path) -> None:
+    """Built through one gateway it is cached for a client of the other, whichever solvers and executors they meet."""
+    addresses = [fleet.addr, f"unix://{fleet.folder}/gateway-1.sock"] * 3
+    folder = context(f"FROM {busybox}\nRUN echo {time.time_ns()} > /a\nRUN cat /a > /b\n")
+    ran = [Buildctl(addr=address, work=tmp_path / f"{i}").build(folder).ran() for i, address in enumerate(addresses)]
+    assert [len(steps) for steps in ran] == [2, 0, 0, 0, 0, 0]
+
+
 def test_one_trace_has_all_services(fleet: Stack, context: Make, busybox: str, jaeger: Jaeger, tmp_path: Path) -> None:
     """buildctl's own spans and those of the six services share one trace id."""
     env = {

@@ -80,7 +80,7 @@ class Stack:
             "log_level": "debug",
             **self.shared,
         }
-        return {"mesh": mesh, service: {**self._own(service, name), **self.settings.get(service, {})}}
+        return {"mesh": mesh, service: {**self._own(service, name), **self.settings.get(service, {}), **self.settings.get(name, {})}}
 
     def _own(self, service: str, name: str) -> dict[str, Any]:
         match service:
@@ -93,12 +93,22 @@ class Stack:
 
 
 def toml(tables: Tables) -> str:
-    """TOML of two levels; JSON's strings, numbers, lists and booleans are TOML's."""
+    """TOML of two levels, with lists and tables as values."""
     lines = []
     for table, values in tables.items():
         lines.append(f"[{table}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        lines += [f"{key} = {_value(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    """JSON's strings, numbers and booleans are TOML's."""
+    match value:
+        case list() | tuple():
+            return f"[{', '.join(map(_value, value))}]"
+        case dict():
+            return "{" + ", ".join(f"{key} = {_value(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value)
 
 
 @contextmanager
@@ -115,7 +125,7 @@ def stack(
 ) -> Iterator[Stack]:
     """All six, ready. `counts` says how many of a service (default one each).
 
-    `settings` are added to a service's table, `mesh` to the table that all share.
+    `settings` are added to the table of a service (`executor`) or of one process (`executor-1`), `mesh` to the table that all share.
     """
     folder.mkdir(parents=True, exist_ok=True)
     environment = {"PYTHONPATH": str(REPOSITORY), **s3.environment, **(env or {})}
