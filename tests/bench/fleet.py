@@ -94,7 +94,7 @@ def waiting_steps(base: str, seconds: float) -> str:
 
 def speedup(ground: Ground) -> Figure:
     """Wall clock as the client sees it, gathering included."""
-    seconds = float(os.environ.get("BENCH_WAIT", "3"))
+    seconds = float(os.environ.get("BENCH_WAIT", "6"))
     figures: Figure = {}
     counts = [int(n) for n in os.environ.get("BENCH_EXECUTORS", "").split(",") if n] or EXECUTORS
     for executors in counts:
