@@ -1,5 +1,6 @@
 """Six processes over NATS and MinIO: death of an executor, one trace of all, no trace of a secret."""
 
+import random
 import re
 import subprocess
 import time
@@ -20,6 +21,7 @@ from tests.kit.stack import SERVICES, Stack, stack
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 Make = Callable[..., Path]
+UNITS = {"B": 1, "kB": 1_000, "MB": 1_000_000}
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +140,19 @@ def test_a_result_is_everybodys_at_once(fleet: Stack, context: Make, busybox: st
     folder = context(f"FROM {busybox}\nRUN echo {time.time_ns()} > /a\nRUN cat /a > /b\n")
     ran = [Buildctl(addr=address, work=tmp_path / f"{i}").build(folder).ran() for i, address in enumerate(addresses)]
     assert [len(steps) for steps in ran] == [2, 0, 0, 0, 0, 0]
+
+
+def test_only_changes_of_a_context_travel(fleet: Stack, context: Make, tmp_path: Path) -> None:
+    """Whichever gateway, solver and executors the next builds meet: the directory goes where its last state is."""
+    addresses = [fleet.addr, f"unix://{fleet.folder}/gateway-1.sock"] * 2
+    large = random.Random(time.time_ns()).randbytes(3_000_000)
+    sent = []
+    for number, address in enumerate(addresses):
+        folder = context("FROM scratch\nCOPY . /\n", {"large": large, "small": f"{number} {time.time_ns()}"}, name="moving")
+        said = Buildctl(addr=address, work=tmp_path / f"{number}").build(folder).said
+        sent.append(max(float(n) * UNITS[unit] for n, unit in re.findall(r"transferring context: ([0-9.]+)(B|kB|MB)", said)))
+    assert sent[0] > 2_900_000
+    assert max(sent[1:]) < 100_000, sent
 
 
 def test_one_trace_has_all_services(fleet: Stack, context: Make, busybox: str, jaeger: Jaeger, tmp_path: Path) -> None:
