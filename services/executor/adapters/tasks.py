@@ -17,7 +17,7 @@ from shared.llb import DiffOp, ExecOp, FileOp, MergeOp, Op, SourceOp, decode_op,
 from shared.model import Ref
 from shared.wire.messages import OpDone, ResolveSource, RunOp, Scope, SourceResolved, TaskProgress
 
-PLACE_GRACE = 3.0  # seconds; the same for a source whose last state is here: elsewhere all of it would be sent again
+PLACE_GRACE = 1.0  # seconds; the same for a source whose last state is here: elsewhere all of it would be sent again
 GRACE = 0.3  # seconds that work waits for a slot where its inputs are, before any executor of the platform may take it
 
 
