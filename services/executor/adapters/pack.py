@@ -10,7 +10,7 @@ import os
 import queue
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -32,6 +32,7 @@ from shared.oci import Compression, layer_compression, layer_media_type
 from shared.wire.messages import Pack
 
 _PIECE = 1 << 20
+REMEMBERED = 20_000
 _Make: TypeAlias = Callable[[], Iterable[bytes | memoryview]]
 """Opens the tar; called in the thread that reads it."""
 
@@ -66,6 +67,7 @@ class LayerPacker:
         self._store, self._blobs, self._fetch, self._threads = store, blobs, fetch, threads
         self._scratch = scratch
         self._turns: Turns[str] = Turns()
+        self._moved: dict[str, Layer] = {}  # transport blobs by snapshot
         scratch.mkdir(parents=True, exist_ok=True)
         for leftover in scratch.iterdir():
             leftover.unlink(missing_ok=True)
@@ -78,10 +80,13 @@ class LayerPacker:
             raise InvalidInput(f"unsupported compression type {request.compression.type[:40]!r}") from None
         compressor(kind, request.compression.level)  # complain before any work
         layers = await self._threads.do(self._store.layers, id)
-        packed: list[asyncio.Task[Layer]] = []
+        packed: dict[str, asyncio.Task[Layer]] = {}
+        known = {layer.id: found for layer in layers if request.transport and (found := self._moved.get(layer.id)) is not None}
         try:
             async with asyncio.TaskGroup() as tasks:
                 for index, layer in enumerate(layers):
+                    if layer.id in known:
+                        continue
                     epoch = request.rewrite_epoch if index >= request.base_layers else -1
                     wanted = _Wanted(
                         kind=kind,
@@ -91,13 +96,22 @@ class LayerPacker:
                         only_known=request.only_known,
                         transport=request.transport,
                     )
-                    packed.append(tasks.create_task(self._one(layer, wanted, request.scope.sessions, report)))
+                    packed[layer.id] = tasks.create_task(self._one(layer, wanted, request.scope.sessions, report))
         except BaseExceptionGroup as group:
             error = first_failure(group)
             if isinstance(error, OSError):
                 raise Internal(f"can't pack the layers of snapshot {id}: {error}") from group
             raise error from None
-        return tuple(task.result() for task in packed)
+        made = {id: task.result() for id, task in packed.items()}
+        if request.transport:
+            self._remember(made)
+        return tuple(known.get(layer.id) or made[layer.id] for layer in layers)
+
+    def _remember(self, made: Mapping[str, Layer]) -> None:
+        """Each result of a chain is packed after the one below it: what lies below is not looked at again each time."""
+        self._moved |= made
+        while len(self._moved) > REMEMBERED:
+            del self._moved[next(iter(self._moved))]
 
     def statistics(self) -> dict[str, int]:
         """Layers being packed now."""

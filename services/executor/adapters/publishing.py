@@ -17,6 +17,7 @@ from shared.wire.messages import Pack, RefsPublished, Scope
 
 WORKERS = 2
 WAITING = 1000  # refs; what is more is published when somebody asks for it
+LONGEST = 127  # layers; an image can't have more. Each result is told with its whole chain, which would grow with the square
 BATCH = 64  # refs told of in one message
 SETTLE = 0.02  # seconds in which what was published together is told together
 LAST = 30.0  # seconds that a process which stops gives to what still waits
@@ -116,7 +117,7 @@ class Publisher:
         except BuildmeshError as error:  # pruned meanwhile, a full disk, …: whoever needs it asks for it
             self._log.info("a result was not published", ref=id, error=error.message)
             return
-        if layers:
+        if 0 < len(layers) <= LONGEST:
             self._published.append(Ref(id=id, home=self._home, layers=layers, size=ref.size))
             self._done.set()
 
