@@ -16,7 +16,11 @@ VERBS: Final = {
     "history": "list, show or remove past builds",
     "doctor": "say what this machine lacks, and how to mend it",
     "up": "run all services in this process",
+    "certs": "make the certificates of a fleet and of its clients",
 }
+
+SERVER_SIDE: Final = {"up": "services.__main__", "certs": "services.certs"}
+"""Verbs that are a program of the services', not a client's."""
 
 
 def usage() -> str:
@@ -43,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: str, arguments: Sequence[str]) -> int:
-    if verb == "up":
-        return int(importlib.import_module("services.__main__").main(arguments))
+    if verb in SERVER_SIDE:
+        return int(importlib.import_module(SERVER_SIDE[verb]).main(arguments))
     module = importlib.import_module(f"client.cli.{verb}")
     parser = argparse.ArgumentParser(prog=f"buildmesh {verb}", description=VERBS[verb])
     module.configure(parser)

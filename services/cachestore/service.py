@@ -55,13 +55,13 @@ LEASE_SECONDS = 60.0  # without renewal (docs/bus.md)
 
 def open_key_store(config: CachestoreConfig, mesh: Mesh) -> KeyStore:
     """The store that the configuration names. Raises InvalidInput for an unknown scheme."""
-    url = config.index or ("sqlite:" if mesh.alone else "nats-kv://cache-keys")
+    url = config.index or ("sqlite:" if mesh.alone else f"nats-kv://{subjects.KV_KEYS}")
     parts = urlsplit(url)
     match parts.scheme:
         case "sqlite":
             return SqliteKeyStore(Path(parts.path) if parts.path else mesh.state / "cachestore" / "keys.db")
         case "nats-kv":
-            bucket = KvKeyStore(mesh.bus, parts.netloc or "cache-keys")
+            bucket = KvKeyStore(mesh.bus, parts.netloc or subjects.KV_KEYS)
             return MirroredKeyStore(SqliteKeyStore(mesh.state / "cachestore" / "keys.db"), bucket)
         case "memory":
             return MemoryKeyStore()
@@ -115,8 +115,6 @@ class Cachestore:
             CacheSave: self._questions.save,
             CacheLink: self._questions.link,
             CacheDrop: self._questions.drop,
-            RefsPublished: self._questions.publish,
-            LayersOf: self._questions.layers,
             ClaimRun: self._claims.claim,
             ReleaseRuns: self._claims.release,
             DiskUsage: self._house.usage,
@@ -142,11 +140,16 @@ class Cachestore:
             ]
             if self._config.gc:
                 behind.append(tasks.create_task(self._collect(), name="gc"))
-            await self._mesh.calls.serve(
-                subjects.CACHE, self._handlers(), queue="cachestore", ready=lambda: self._mesh.readiness.up("cachestore")
-            )
+            await self._answer()
             for task in behind:
                 task.cancel()
+
+    async def _answer(self) -> None:
+        calls, readiness = self._mesh.calls, self._mesh.readiness
+        layers: Handlers = {RefsPublished: self._questions.publish, LayersOf: self._questions.layers}
+        async with asyncio.TaskGroup() as serving:
+            serving.create_task(calls.serve(subjects.LAYERS, layers, queue="cachestore"))
+            serving.create_task(calls.serve(subjects.CACHE, self._handlers(), queue="cachestore", ready=lambda: readiness.up("cachestore")))
 
     async def _write_behind(self) -> None:
         while True:

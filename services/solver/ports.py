@@ -41,8 +41,8 @@ class CacheIndex(Protocol):
 
     async def ask(self, question: Question) -> Reply: ...
 
-    async def save(self, vertex: Digest, keys: Sequence[CacheKey], ref: Ref | None) -> tuple[str, ...]:
-        """Store under each key, linking it from its inputs; the ids of the keys, in order. Idempotent."""
+    async def save(self, vertex: Digest, keys: Sequence[CacheKey], ref: Ref | None, identity: str = "") -> tuple[str, ...]:
+        """Store under each key, linking it from its inputs; the ids of the keys, in order. Idempotent. `identity`: who had it made."""
         ...
 
     async def drop(self, ref_ids: Sequence[str]) -> None:

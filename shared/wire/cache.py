@@ -81,13 +81,17 @@ class CacheRecords:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSave:
-    """Store a result under a key, creating the links that lead to it. Answer: CacheSaved. Keys with a `random:` root are not persisted."""
+    """Store a result under a key, creating the links that lead to it. Answer: CacheSaved. Keys with a `random:` root are not persisted.
+
+    `identity`: on whose behalf it was made ("" = unknown).
+    """
 
     nodes: tuple[KeyNode, ...]
     key: int
     ref: Ref | None
     created_at: int
     vertex: Digest
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

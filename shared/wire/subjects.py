@@ -13,6 +13,7 @@ FRONTEND = "call.frontend"  # RunFrontend
 EXPORTER = "call.exporter"  # RunExport
 EXECUTOR = "call.executor"  # ResolveSource and everything that any executor can answer
 CACHE = "call.cache"  # questions and orders to the cachestore
+LAYERS = "call.layers"  # what executors may tell and ask the cachestore: layers that are in the blob store
 SOLVER = "call.solver"
 CANCEL = "calls.cancel"  # broadcast: a bare `cancel` frame whose key is the id of the call that nobody wants any more
 
@@ -25,8 +26,12 @@ KV_CONTEXTS = "contexts"  # digest of a local directory's name → the executor 
 KV_PULLS = "pulls"  # what is being downloaded → the executor that does it, with TTL
 KV_LEADERS = "leaders"  # service → id of the process that leads, with TTL
 KV_PINS = "pins"  # owner (a build ref) → digests, one a line: blobs that garbage collection must keep, kept
+KV_KEYS = "cache-keys"  # the cache index
+KV_ETAGS = "http-etags"  # what servers said about what executors have downloaded
+KV_ORIGINS = "image-origins"  # documents of images that executors have resolved
 KV_HISTORY = "history"  # build ref → marshaled BuildHistoryRecord, kept
 
+NEIGHBOURS = "executors.here"  # broadcast: an executor's id, again and again
 LEASES = "leases"  # broadcast: LeaseRenew, LeaseReleased
 HISTORY = "history.events"  # broadcast: HistoryChanged, so that every gateway's listeners hear of it
 

@@ -6,11 +6,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
+from services.certs import main as make_certificates
 from tests.kit.parts.buildkitd import REPOSITORY, daemon, our_buildmeshd, real_buildkitd
 from tests.kit.parts.minio import s3_server
-from tests.kit.parts.nats import nats_server
+from tests.kit.parts.nats import nats_server, secured
 from tests.kit.parts.process import accepts, running
-from tests.kit.stack import stack
+from tests.kit.stack import Stack, stack
 
 Way = Callable[[Path], AbstractContextManager[str]]
 
@@ -40,9 +41,22 @@ def up(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def fleet(folder: Path) -> Iterator[str]:
-    """Six processes, nats-server, MinIO."""
-    with nats_server(folder / "nats") as nats, s3_server(folder / "s3") as s3, stack(folder / "stack", nats=nats, s3=s3) as mesh:
+    """Six processes, nats-server, MinIO; each service with its certificate and its rights on the bus, so that all tests keep to them."""
+    certs = folder / "certs"
+    assert make_certificates(["--out", str(certs)]) == 0
+    with (
+        nats_server(folder / "nats", config=secured(certs)) as nats,
+        s3_server(folder / "s3", certs=certs) as s3,
+        stack(folder / "stack", nats=nats, s3=s3, certs=certs) as mesh,
+    ):
         yield mesh.addr
+        refused = refusals(mesh)
+        assert not refused, refused
+
+
+def refusals(mesh: Stack) -> list[str]:
+    """What the bus has refused the services, as they logged it."""
+    return [f"{name}: {line}" for name, part in mesh.parts.items() for line in part.said().splitlines() if "the bus refuses" in line]
 
 
 WAYS: Final[dict[str, Way]] = {"up": up, "buildmeshd": buildmeshd, "stack": fleet, "buildkitd": buildkitd}

@@ -76,9 +76,11 @@ class Buildctl:
     addr: str
     work: Path
     env: Mapping[str, str] = field(default_factory=dict)
+    tls: Path | None = None  # a folder with ca.pem, cert.pem and key.pem
 
     def argv(self, *words: str) -> list[str]:
-        return [program("buildctl"), "--addr", self.addr, *words]
+        tls = [] if self.tls is None else ["--tlsdir", str(self.tls)]
+        return [program("buildctl"), "--addr", self.addr, *tls, *words]
 
     def call(self, *words: str, seconds: float = SECONDS) -> str:
         return run(self.argv(*words), env=self.env, seconds=seconds)

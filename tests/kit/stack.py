@@ -33,6 +33,7 @@ class Stack:
     environment: Mapping[str, str]
     settings: Mapping[str, Mapping[str, Any]]
     shared: Mapping[str, Any] = field(default_factory=dict)
+    certs: Path | None = None
     parts: dict[str, Part] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     _alive: dict[str, ExitStack] = field(default_factory=dict)
@@ -74,7 +75,8 @@ class Stack:
         """The configuration file: what all share in [mesh], the rest in a table named as the service."""
         mesh = {
             "bus": self.nats.url,
-            "blobs": f"s3://{self.s3.endpoint}/{self.s3.bucket}",
+            "blobs": self.s3.url,
+            "certificates": str(self.certs / service) if self.certs is not None else "",
             "state": str(self.folder / name / "state"),
             "http": f"127.0.0.1:{port}",
             "log_level": "debug",
@@ -121,11 +123,13 @@ def stack(
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     mesh: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
+    certs: Path | None = None,
     seconds: float = 30,
 ) -> Iterator[Stack]:
     """All six, ready. `counts` says how many of a service (default one each).
 
     `settings` are added to the table of a service (`executor`) or of one process (`executor-1`), `mesh` to the table that all share.
+    `certs`: what `buildmesh certs` has filled, for a `nats` and `s3` that go by it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     environment = {"PYTHONPATH": str(REPOSITORY), **s3.environment, **(env or {})}
@@ -137,6 +141,7 @@ def stack(
         environment=environment,
         settings=settings or {},
         shared=mesh or {},
+        certs=certs,
     )
     try:
         for service in SERVICES:

@@ -65,7 +65,8 @@ class Questions:
         """CacheSave → CacheSaved."""
         ids = self.ids(order.nodes)
         key = at(ids, order.key)
-        record = self._graph.add_result(key, order.ref, order.created_at)
+        check_text(order.identity)
+        record = self._graph.add_result(key, order.ref, order.created_at, order.identity)
         self._link(order.nodes, ids)
         self._changed()
         self._counter.add(1, "save", "ok")

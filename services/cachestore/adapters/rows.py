@@ -33,7 +33,7 @@ def encode_row(row: Row) -> bytes:
             link = row.link
             plain: list[Any] = ["link", row.source, link.input, link.output, link.digest, link.selector, row.target]
         case ResultRow():
-            plain = ["result", row.key, row.id, row.created_at, None if row.ref is None else _REF_OUT(row.ref)]
+            plain = ["result", row.key, row.id, row.created_at, None if row.ref is None else _REF_OUT(row.ref), row.identity]
     packed: bytes = msgpack.packb(plain)
     return packed
 
@@ -44,7 +44,9 @@ def decode_row(data: bytes) -> Row | None:
         match msgpack.unpackb(data):
             case ["link", str(source), int(input), int(output), str(digest), str(selector), str(target)]:
                 return LinkRow(source, Link(input, output, digest, selector), target)
-            case ["result", str(key), str(id), int(created_at), ref]:
+            case ["result", str(key), str(id), int(created_at), ref, str(identity)]:
+                return ResultRow(key, id, created_at, None if ref is None else _REF_IN(ref), identity)
+            case ["result", str(key), str(id), int(created_at), ref]:  # as they were before identities were kept
                 return ResultRow(key, id, created_at, None if ref is None else _REF_IN(ref))
     except (ValueError, TypeError, InvalidInput, msgpack.UnpackException):
         return None

@@ -41,12 +41,13 @@ class LinkRow:
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """A result as it is stored: `id` is the ref's id or `scratch`; `created_at` ns."""
+    """A result as it is stored: `id` is the ref's id or `scratch`; `created_at` ns; `identity` of the client that had it made first."""
 
     key: str
     id: str
     created_at: int
     ref: Ref | None
+    identity: str = ""
 
 
 Row = LinkRow | ResultRow
@@ -91,6 +92,7 @@ class KeyGraph:
         self._nodes: dict[str, _Node] = {}
         self._refs: dict[str, Ref | None] = {}
         self._keys_of: dict[str, dict[str, None]] = {}
+        self._identities: dict[str, str] = {}  # by result: who had it made, where that is known
         self._random: OrderedDict[str, None] = OrderedDict()
         self._published: OrderedDict[str, tuple[Layer, ...]] = OrderedDict()
         self._added: dict[Row, None] = {}
@@ -136,7 +138,7 @@ class KeyGraph:
         node = self._nodes.get(key)
         if node is None:
             return []
-        rows = [ResultRow(key, id, created, self._refs[id]) for id, created in node.results.items()]
+        rows = [self._result(key, id) for id in node.results]
         return sorted(rows, key=lambda row: (-row.created_at, row.id))
 
     def best(self, key: str) -> ResultRow | None:
@@ -184,12 +186,17 @@ class KeyGraph:
             for dep in alternatives:
                 self._link(dep.key, Link(i, output, digest, dep.selector), key)
 
-    def add_result(self, key: str, ref: Ref | None, created_at: int) -> str:
-        """Store a result; what is known of its layers is kept. Returns the record's id."""
+    def add_result(self, key: str, ref: Ref | None, created_at: int, identity: str = "") -> str:
+        """Store a result; what is known of its layers is kept. Returns the record's id.
+
+        A result stays that of the identity that had it made first; the empty one, which nobody makes, is nobody's.
+        """
         id = ref.id if ref is not None else SCRATCH
         node = self._node(key)
         if ref is not None and not ref.layers:
             ref = replace(ref, layers=self.layers_of(id))
+        if identity and id != SCRATCH and id not in self._refs:
+            self._identities[id] = identity
         if id in self._refs:
             self._replace_ref(id, ref)
         self._refs[id] = ref
@@ -197,8 +204,11 @@ class KeyGraph:
             return id
         node.results[id] = created_at
         self._keys_of.setdefault(id, {})[key] = None
-        self._note_added(ResultRow(key, id, created_at, ref))
+        self._note_added(self._result(key, id))
         return id
+
+    def _result(self, key: str, id: str) -> ResultRow:
+        return ResultRow(key, id, self._nodes[key].results[id], self._refs[id], self._identities.get(id, ""))
 
     def publish(self, ref: Ref) -> None:
         """The layers of a ref are in the blob store. Its result may be stored later: that many are kept in mind."""
@@ -221,8 +231,9 @@ class KeyGraph:
         if old == ref:
             return
         for key in self._keys_of[id]:
-            self._note_removed(ResultRow(key, id, self._nodes[key].results[id], old))
-            self._note_added(ResultRow(key, id, self._nodes[key].results[id], ref))
+            row = self._result(key, id)
+            self._note_removed(row)
+            self._note_added(replace(row, ref=ref))
         self._refs[id] = ref
 
     def release(self, result: str) -> bool:
@@ -231,11 +242,12 @@ class KeyGraph:
         keys = self._keys_of.pop(result, None)
         if keys is None:
             return False
-        ref = self._refs.pop(result)
         for key in keys:
-            node = self._nodes[key]
-            self._note_removed(ResultRow(key, result, node.results.pop(result), ref))
+            self._note_removed(self._result(key, result))
+            del self._nodes[key].results[result]
             self._drop_if_empty(key)
+        del self._refs[result]
+        self._identities.pop(result, None)
         return True
 
     def restore(self, rows: Iterable[Row]) -> None:
@@ -246,6 +258,8 @@ class KeyGraph:
             else:
                 self._node(row.key).results[row.id] = row.created_at
                 self._refs[row.id] = row.ref
+                if row.identity:
+                    self._identities[row.id] = row.identity
                 self._keys_of.setdefault(row.id, {})[row.key] = None
         for key in list(self._nodes):
             self._drop_if_empty(key)
@@ -254,7 +268,7 @@ class KeyGraph:
         """Everything that is persisted."""
         rows: list[Row] = []
         for key, node in self._nodes.items():
-            rows += [ResultRow(key, id, created, self._refs[id]) for id, created in node.results.items()]
+            rows += [self._result(key, id) for id in node.results]
             if not key.startswith(RANDOM):
                 rows += [LinkRow(key, link, target) for link, targets in node.links.items() for target in targets]
         return rows

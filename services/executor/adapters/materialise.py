@@ -93,7 +93,7 @@ class Materialise:
 
     async def _known_layers(self, ref_id: str) -> tuple[Layer, ...]:
         try:
-            found: LayersFound = await self._calls.call(subjects.CACHE, LayersOf(ref_id=ref_id), within=10.0)
+            found: LayersFound = await self._calls.call(subjects.LAYERS, LayersOf(ref_id=ref_id), within=10.0)
         except BuildmeshError:
             return ()
         return found.layers

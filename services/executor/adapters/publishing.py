@@ -3,14 +3,15 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from services.executor.adapters.materialise import transport_of
 from services.executor.ports import Reporter
 from shared.bus.calls import Calls
-from shared.bus.ports import Buckets
-from shared.errors import BuildmeshError
-from shared.model import Layer, Ref
+from shared.bus.ports import PubSub
+from shared.errors import BuildmeshError, Unavailable
+from shared.model import Layer, Ref, is_safe_id
 from shared.telemetry import Log
 from shared.wire import subjects
 from shared.wire.messages import Pack, RefsPublished, Scope
@@ -20,6 +21,7 @@ WAITING = 1000  # refs; what is more is published when somebody asks for it
 LONGEST = 127  # layers; an image can't have more. Each result is told with its whole chain, which would grow with the square
 BATCH = 64  # refs told of in one message
 SETTLE = 0.02  # seconds in which what was published together is told together
+KNOWN = 1000  # executors that are kept in mind before those that are gone are sorted out
 LAST = 30.0  # seconds that a process which stops gives to what still waits
 
 
@@ -42,24 +44,38 @@ class Silent:
 
 
 class Neighbours:
-    """Whether there are other executors."""
+    """Whether there are other executors: each says that it is here, and hears the others.
+
+    Not by the bucket `executors`: who writes a bucket and may follow it could have words of its own delivered anywhere (adr/0041).
+    """
 
     def __init__(self, own: str) -> None:
         self._own = own
-        self._others: set[str] = set()
+        self._until: dict[str, float] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._others)
+        now = asyncio.get_running_loop().time()
+        return any(until > now for until in self._until.values())
 
-    async def follow(self, buckets: Buckets, ttl: float) -> None:
-        """Until cancelled."""
-        bucket = await buckets.bucket(subjects.KV_EXECUTORS, ttl=ttl)
-        async with bucket.watch() as changes:
-            async for key, entry in changes:
-                if entry is None:
-                    self._others.discard(key)
-                elif key != self._own:
-                    self._others.add(key)
+    async def follow(self, bus: PubSub, ttl: float) -> None:
+        """Until cancelled. Who has not been heard for `ttl` seconds is gone."""
+        async with asyncio.TaskGroup() as tasks, bus.subscribe(subjects.NEIGHBOURS) as heard:
+            tasks.create_task(self._say(bus, ttl / 3), name="here")
+            async for delivery in heard:
+                self._hear(delivery.data.decode(errors="replace"), ttl)
+
+    async def _say(self, bus: PubSub, every: float) -> None:
+        while True:
+            with suppress(Unavailable):
+                await bus.publish(subjects.NEIGHBOURS, self._own.encode())
+            await asyncio.sleep(every)
+
+    def _hear(self, id: str, ttl: float) -> None:
+        now = asyncio.get_running_loop().time()
+        if id != self._own and is_safe_id(id):
+            self._until[id] = now + ttl
+        if len(self._until) > KNOWN:
+            self._until = {id: until for id, until in self._until.items() if until > now}
 
 
 class Publisher:
@@ -83,11 +99,11 @@ class Publisher:
         while len(self._waiting) > WAITING:
             self._waiting.popitem(last=False)
 
-    async def run(self, buckets: Buckets, ttl: float) -> None:
-        """Until cancelled. `ttl` is that of the bucket `executors`."""
+    async def run(self, bus: PubSub, ttl: float) -> None:
+        """Until cancelled. `ttl`: seconds after which an executor that says nothing is gone."""
         async with asyncio.TaskGroup() as tasks:
             if isinstance(self._wanted, Neighbours):
-                tasks.create_task(self._wanted.follow(buckets, ttl), name="neighbours")
+                tasks.create_task(self._wanted.follow(bus, ttl), name="neighbours")
             for number in range(WORKERS):
                 tasks.create_task(self._work(), name=f"publish {number}")
             tasks.create_task(self._tell(), name="published")
@@ -132,7 +148,7 @@ class Publisher:
         refs, self._published = self._published, []
         for at in range(0, len(refs), BATCH):
             try:
-                await self._calls.call(subjects.CACHE, RefsPublished(refs=tuple(refs[at : at + BATCH])), within=10.0)
+                await self._calls.call(subjects.LAYERS, RefsPublished(refs=tuple(refs[at : at + BATCH])), within=10.0)
                 self._log.debug("published", refs=[ref.id for ref in refs[at : at + BATCH]])
             except BuildmeshError as error:
                 self._log.warning("what was published could not be told", error=error.message)

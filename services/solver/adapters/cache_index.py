@@ -87,7 +87,7 @@ class CachestoreIndex:
         records = tuple(CacheRecord(id=r.id, created_at=r.created_at, priority=r.priority, payload=r.ref) for r in answer.records)
         return RecordsFound(exists=True, records=records)
 
-    async def save(self, vertex: Digest, keys: Sequence[CacheKey], ref: Ref | None) -> tuple[str, ...]:
+    async def save(self, vertex: Digest, keys: Sequence[CacheKey], ref: Ref | None, identity: str = "") -> tuple[str, ...]:
         """Session-local root keys are not stored; a key that couldn't be stored gets an id that nobody finds."""
         ids = []
         for key in keys:
@@ -95,7 +95,7 @@ class CachestoreIndex:
                 ids.append(root_key_id(key.digest, key.output))
                 continue
             try:
-                ids.append(await self._save_one(vertex, key, ref))
+                ids.append(await self._save_one(vertex, key, ref, identity))
             except BuildmeshError as error:
                 self._log.warning("a result could not be stored in the cache index", vertex=vertex, error=str(error))
                 ids.append(key.id or new_id())
@@ -133,13 +133,11 @@ class CachestoreIndex:
         except BuildmeshError as error:
             self._log.warning("claims could not be released", error=str(error))
 
-    async def _save_one(self, vertex: Digest, key: CacheKey, ref: Ref | None) -> str:
-        nodes = _nodes_of(key)
-        saved: CacheSaved = await self._calls.call(
-            subjects.CACHE,
-            CacheSave(nodes=tuple(nodes), key=len(nodes) - 1, ref=ref, created_at=self._now_ns(), vertex=ContentDigest(vertex)),
-            within=WITHIN,
-        )
+    async def _save_one(self, vertex: Digest, key: CacheKey, ref: Ref | None, identity: str) -> str:
+        nodes = tuple(_nodes_of(key))
+        place, now = len(nodes) - 1, self._now_ns()
+        order = CacheSave(nodes=nodes, key=place, ref=ref, created_at=now, vertex=ContentDigest(vertex), identity=identity)
+        saved: CacheSaved = await self._calls.call(subjects.CACHE, order, within=WITHIN)
         return saved.key_ids[-1]
 
     async def chain(self, keys: Sequence[str]) -> tuple[ChainNode, ...]:

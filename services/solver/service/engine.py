@@ -201,7 +201,8 @@ class Engine:
             case AskIndex():
                 self._start(effect.call, self._index.ask(effect.question), None)
             case SaveResult():
-                self._start(effect.call, self._index.save(effect.vertex.digest, effect.keys, effect.value), None)
+                identity = self.scope_of(effect.vertex.digest).identity
+                self._start(effect.call, self._index.save(effect.vertex.digest, effect.keys, effect.value, identity), None)
             case ComputeCacheMap():
                 self._cache_map(effect)
             case HashContent():

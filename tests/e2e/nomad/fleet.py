@@ -2,13 +2,14 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tests.kit.clients import Buildctl, ClientFailed
+from services.certs import main as make_certificates
+from tests.kit.clients import Buildctl, ClientFailed, run
 from tests.kit.parts.buildkitd import REPOSITORY
 from tests.kit.parts.nats import nats_program
 from tests.kit.parts.nomad import Nomad
@@ -57,14 +58,18 @@ class Fleet:
 
 
 @contextmanager
-def fleet(nomad: Nomad, folder: Path, *, infrastructure: Mapping[str, object], services: Mapping[str, object]) -> Iterator[Fleet]:
-    """All jobs, deployed; the variables that they read in Nomad have been put."""
+def fleet(nomad: Nomad, folder: Path) -> Iterator[Fleet]:
+    """All jobs, deployed as deploy/nomad/README.md says: certificates, variables, bus and blob store, services."""
+    certs = folder / "certs"
+    assert make_certificates(["--out", str(certs)]) == 0
+    run([certs / "nomad/put"], env=nomad.environment, seconds=60)
+    nomad.call("var", "put", "nomad/jobs", "s3_access_key=buildmesh-test", "s3_secret_key=buildmesh-test-secret")
     port = free_port()
     raw: dict[str, object] = {"driver": "raw_exec"}
-    python: dict[str, object] = {**raw, "python": sys.executable, "environment": {"PYTHONPATH": str(REPOSITORY)}, "drain": 60, **services}
+    python: dict[str, object] = {**raw, "python": sys.executable, "environment": {"PYTHONPATH": str(REPOSITORY)}, "drain": 60}
     own: dict[str, dict[str, object]] = {
-        "nats": {**raw, **infrastructure, "command": nats_program(), "port": free_port()},
-        "minio": {**raw, **infrastructure, "command": program("minio"), "port": free_port()},
+        "nats": {**raw, "command": nats_program(), "port": free_port()},
+        "minio": {**raw, "command": program("minio"), "port": free_port()},
         **{service: dict(python) for service in SERVICES},
     }
     own["gateway"]["port"] = port
@@ -77,7 +82,8 @@ def fleet(nomad: Nomad, folder: Path, *, infrastructure: Mapping[str, object], s
         nomad.submit(JOBS / f"{service}.nomad.hcl", own[service])
     for service in SERVICES:
         nomad.wait_deployed(f"buildmesh-{service}", 90)
-    yield Fleet(nomad=nomad, folder=folder, settings=own, client=Buildctl(addr=f"tcp://127.0.0.1:{port}", work=folder / "client"))
+    client = Buildctl(addr=f"tcp://127.0.0.1:{port}", work=folder / "client", tls=certs / "clients/me")
+    yield Fleet(nomad=nomad, folder=folder, settings=own, client=client)
 
 
 @dataclass(slots=True, kw_only=True)

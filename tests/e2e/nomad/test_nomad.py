@@ -26,9 +26,7 @@ def nomad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nomad]:
 
 @pytest.fixture(scope="module")
 def mesh(nomad: Nomad, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    folder = tmp_path_factory.mktemp("fleet")
-    nomad.call("var", "put", "nomad/jobs", "s3_access_key=buildmesh-test", "s3_secret_key=buildmesh-test-secret")
-    with fleet(nomad, folder, infrastructure={"tls": False}, services={"tls": False}) as started:
+    with fleet(nomad, tmp_path_factory.mktemp("fleet")) as started:
         yield started
 
 

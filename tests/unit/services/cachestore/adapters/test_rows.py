@@ -1,5 +1,6 @@
 """Rows as bytes."""
 
+import msgpack
 import pytest
 
 from services.cachestore.adapters.rows import decode_row, encode_row, row_key
@@ -10,10 +11,14 @@ LINK = LinkRow("a", Link(0, 1, "d", "s"), "b")
 RESULT = ResultRow("k", "r", 5, Ref(id="r", home="e"))
 
 
-@pytest.mark.parametrize("row", [LINK, RESULT, ResultRow("k", "scratch", 0, None)])
+@pytest.mark.parametrize("row", [LINK, RESULT, ResultRow("k", "scratch", 0, None), ResultRow("k", "r", 5, None, "alice")])
 def test_they_come_back(row: Row) -> None:
     assert decode_row(encode_row(row)) == row
     assert is_safe_id(row_key(row))
+
+
+def test_what_was_stored_before_identities_were_kept_is_read() -> None:
+    assert decode_row(msgpack.packb(["result", "k", "r", 5, None])) == ResultRow("k", "r", 5, None, "")
 
 
 def test_identities() -> None:

@@ -311,3 +311,29 @@ def test_the_changes_of_a_publication_are_written_once() -> None:
     graph.publish(replace(ref("r"), layers=(LAYER,)))
     save(graph, [], dgst("a"), 0, "r")
     assert graph.take_changes() == ([], [])
+
+
+def test_a_result_stays_that_of_who_had_it_made_first() -> None:
+    """Whatever key it is found under later, and by whom; the empty result is nobody's."""
+    graph = KeyGraph()
+    first, second = root_id("a", 0), root_id("b", 0)
+
+    graph.add_result(first, ref("r"), 1, "alice")
+    graph.add_result(second, ref("r"), 2, "bob")
+    graph.add_result(second, None, 3, "bob")
+
+    assert [row.identity for row in graph.records(first)] == ["alice"]
+    assert {row.id: row.identity for row in graph.records(second)} == {"r": "alice", "scratch": ""}
+
+
+def test_identities_are_restored_and_forgotten_with_their_results() -> None:
+    graph, key = KeyGraph(), root_id("a", 0)
+    graph.add_result(key, ref("r"), 1, "alice")
+
+    again = KeyGraph()
+    again.restore(graph.rows())
+    restored = [row.identity for row in again.records(key)]
+    again.release("r")
+    again.add_result(key, ref("r"), 2, "bob")
+
+    assert (restored, [row.identity for row in again.records(key)]) == (["alice"], ["bob"])

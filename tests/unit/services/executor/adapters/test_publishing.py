@@ -69,7 +69,7 @@ async def world(wanted: Any = True) -> AsyncIterator[World]:
         made = World(calls, Packer(), wanted)
         made.bus = bus
         running = [
-            tasks.create_task(calls.serve(subjects.CACHE, {RefsPublished: made.publish})),
+            tasks.create_task(calls.serve(subjects.LAYERS, {RefsPublished: made.publish})),
             tasks.create_task(made.publisher.run(bus, 5.0)),
         ]
         yield made
@@ -119,12 +119,14 @@ async def test_a_lone_executor_publishes_nothing() -> None:
     neighbours = Neighbours("e1")
     async with world(neighbours) as mesh:
         mesh.packer.go_on.set()
-        bucket = await mesh.bus.bucket(subjects.KV_EXECUTORS, ttl=5.0)
-        await bucket.put("e1", b"")
+        for id in (b"e1", b"\xff no id"):
+            for _ in range(10):
+                await mesh.bus.publish(subjects.NEIGHBOURS, id)
+                await asyncio.sleep(0)
         mesh.publisher.offer([ref("a")], SCOPE)
         assert mesh.publisher.statistics() == {"unpublished": 0}
-        await bucket.put("e2", b"")
-        while not neighbours:  # noqa: ASYNC110 (a watch has no event)
+        while not neighbours:
+            await mesh.bus.publish(subjects.NEIGHBOURS, b"e2")
             await asyncio.sleep(0)
         mesh.publisher.offer([ref("b")], SCOPE)
         await mesh.heard.wait()
@@ -144,7 +146,7 @@ async def test_a_process_that_stops_publishes_what_waits() -> None:
     async with Calls(MemoryBus()) as calls, asyncio.TaskGroup() as tasks:
         made = World(calls, Packer(), True)
         made.packer.go_on.set()
-        serving = tasks.create_task(calls.serve(subjects.CACHE, {RefsPublished: made.publish}))
+        serving = tasks.create_task(calls.serve(subjects.LAYERS, {RefsPublished: made.publish}))
         made.publisher.offer([ref("a"), ref("b")], SCOPE)
         async with asyncio.timeout(10):
             await made.publisher.finish()

@@ -1,0 +1,100 @@
+"""The folder that `buildmesh certs` fills: what there is in it, and in which form each part of the fleet wants it."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from services.certs.authority import Authority, Pair, new_authority, open_authority
+from shared.bus.nats_rights import users_conf
+from shared.run.certificates import role_name
+from shared.wire.roles import ROLES
+
+__all__ = ["Folder"]
+
+SERVERS: Final = ("nats", "minio")
+AUTHORITY_DAYS: Final = 3650
+NOMAD_PUT: Final = """#!/bin/sh
+# Puts certificates and rights into Nomad's variables, each where only its job reads it (deploy/nomad/README.md).
+set -eu
+cd "$(dirname "$0")/.."
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """`path` is made. What exists stays, unless `renew`; authorities always stay."""
+
+    path: Path
+    now: datetime
+    days: int
+    renew: bool = False
+
+    def fill(self, *, public_names: Sequence[str], clients: Sequence[str]) -> list[str]:
+        """Everything; returns what was written, relative to the folder."""
+        mesh, outer = self._authority("mesh-authority"), self._authority("clients-authority")
+        written = []
+        for role in (*ROLES, *SERVERS):
+            written += self._issue(mesh, role, role, [role_name(role)])
+        written += self._issue(outer, "gateway/public", "gateway", public_names)
+        for client in clients:
+            written += self._issue(outer, f"clients/{client}", client, [])
+        self._for_nats()
+        self._for_minio()
+        self._for_nomad()
+        return written
+
+    def _authority(self, name: str) -> Authority:
+        certificate, key = self.path / f"{name}.pem", self.path / f"{name}-key.pem"
+        if certificate.exists():
+            return open_authority(Pair(certificate=certificate.read_bytes(), key=key.read_bytes()))
+        made = new_authority(f"Buildmesh {name.replace('-', ' ')}", now=self.now, days=AUTHORITY_DAYS)
+        self._write(key, made.pair.key, 0o600)
+        self._write(certificate, made.pair.certificate)
+        return made
+
+    def _issue(self, authority: Authority, place: str, common_name: str, names: Sequence[str]) -> list[str]:
+        """ca.pem, cert.pem and key.pem: the names that buildctl's --tlsdir looks for."""
+        folder = self.path / place
+        if (folder / "cert.pem").exists() and not self.renew:
+            return []
+        pair = authority.sign(common_name, names, now=self.now, days=self.days)
+        self._write(folder / "key.pem", pair.key, 0o600)
+        self._write(folder / "cert.pem", pair.certificate)
+        self._write(folder / "ca.pem", authority.pair.certificate)
+        return [place]
+
+    def _for_nats(self) -> None:
+        accounts = {name: {"user": role_name(name)} for name in ROLES}
+        self._write(self.path / "nats/users.conf", users_conf(accounts).encode())
+
+    def _for_minio(self) -> None:
+        """As its --certs-dir wants them."""
+        for ours, its, mode in (("cert.pem", "public.crt", 0o644), ("key.pem", "private.key", 0o600)):
+            self._write(self.path / "minio" / its, (self.path / "minio" / ours).read_bytes(), mode)
+
+    def _for_nomad(self) -> None:
+        own = {"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
+        lines = []
+        for role in (*ROLES, *SERVERS):
+            files = {key: f"{role}/{file}" for key, file in own.items()}
+            if role == "gateway":
+                files |= {f"public_{key}": f"gateway/public/{file}" for key, file in own.items()}
+            if role == "nats":
+                files["users"] = "nats/users.conf"
+            pairs = " ".join(f"{key}=@{file}" for key, file in files.items())
+            lines.append(f"nomad var put -force -out none nomad/jobs/buildmesh-{role} {pairs}\n")
+        self._write(self.path / "nomad/put", (NOMAD_PUT + "".join(lines)).encode(), 0o755)
+
+    def _write(self, path: Path, data: bytes, mode: int = 0o644) -> None:
+        """Whole or not at all; a key is never readable for others, not even for a moment."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        fresh = path.with_name(f".{path.name}.new")
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        fresh.chmod(mode)
+        fresh.rename(path)

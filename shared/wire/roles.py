@@ -1,0 +1,91 @@
+"""Who may say what to whom: the table of docs/bus.md, by service. The bus enforces it where it can (shared.bus.nats_rights).
+
+A new subject or bucket has to stand here as well, else a fleet with certificates refuses it (tests/contracts/test_bus_rights.py and
+tests/e2e/test_trust.py notice).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from shared.wire import subjects
+
+__all__ = ["EVERYBODY", "ROLES", "Role", "askers", "servers"]
+
+EXEC = f"{subjects.EXEC_ANY}.>"
+BRIDGES = "build.*.bridge"
+ONE_EXECUTOR = "executor.*.call"
+ONE_SOLVER = "solver.*.call"
+EVENTS = "build.*.events"
+TRACES = "trace.*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """What one service does on the bus. `asks` and `answers`: calls and work queues; `says` and `hears`: broadcasts.
+
+    `watches` and `writes` are buckets; of both single entries may be read, only of the former all of them, and changes.
+    """
+
+    asks: frozenset[str] = frozenset()
+    answers: frozenset[str] = frozenset()
+    says: frozenset[str] = frozenset()
+    hears: frozenset[str] = frozenset()
+    appends: bool = False  # to the logs of builds
+    follows: bool = False
+    watches: frozenset[str] = frozenset()
+    writes: frozenset[str] = frozenset()
+
+
+EVERYBODY: Final = Role(says=frozenset({subjects.CANCEL, TRACES}), hears=frozenset({subjects.CANCEL}))
+
+ROLES: Final[Mapping[str, Role]] = {
+    "gateway": Role(
+        asks=frozenset({subjects.BUILDS, BRIDGES, subjects.CACHE}),
+        says=frozenset({subjects.HISTORY}),
+        hears=frozenset({subjects.HISTORY, TRACES}),
+        appends=True,
+        follows=True,
+        watches=frozenset({subjects.KV_EXECUTORS, subjects.KV_SESSIONS, subjects.KV_BUILDS, subjects.KV_HISTORY}),
+        writes=frozenset({subjects.KV_SESSIONS, subjects.KV_BUILDS, subjects.KV_HISTORY, subjects.KV_PINS}),
+    ),
+    "frontend": Role(asks=frozenset({BRIDGES}), answers=frozenset({subjects.FRONTEND})),
+    "solver": Role(
+        asks=frozenset({subjects.FRONTEND, subjects.EXECUTOR, ONE_EXECUTOR, EXEC, subjects.EXPORTER, subjects.CACHE, ONE_SOLVER}),
+        answers=frozenset({subjects.BUILDS, BRIDGES, ONE_SOLVER}),
+        says=frozenset({subjects.LEASES}),
+        appends=True,
+        watches=frozenset({subjects.KV_EXECUTORS, subjects.KV_SESSIONS, subjects.KV_BRIDGES}),
+        writes=frozenset({subjects.KV_BRIDGES}),
+    ),
+    "executor": Role(
+        asks=frozenset({ONE_EXECUTOR, BRIDGES, subjects.LAYERS}),
+        answers=frozenset({subjects.EXECUTOR, ONE_EXECUTOR, EXEC}),
+        says=frozenset({subjects.NEIGHBOURS}),
+        hears=frozenset({subjects.LEASES, subjects.NEIGHBOURS}),
+        watches=frozenset({subjects.KV_SESSIONS}),
+        writes=frozenset({subjects.KV_EXECUTORS, subjects.KV_CONTEXTS, subjects.KV_PULLS, subjects.KV_ETAGS, subjects.KV_ORIGINS}),
+    ),
+    "exporter": Role(
+        asks=frozenset({subjects.EXECUTOR, ONE_EXECUTOR}),
+        answers=frozenset({subjects.EXPORTER}),
+        watches=frozenset({subjects.KV_SESSIONS}),
+    ),
+    "cachestore": Role(
+        asks=frozenset({ONE_EXECUTOR}),
+        answers=frozenset({subjects.CACHE, subjects.LAYERS}),
+        hears=frozenset({subjects.LEASES}),
+        watches=frozenset({subjects.KV_EXECUTORS, subjects.KV_PINS, subjects.KV_HISTORY, subjects.KV_LEADERS, subjects.KV_KEYS}),
+        writes=frozenset({subjects.KV_LEADERS, subjects.KV_KEYS}),
+    ),
+}
+
+
+def askers(subject: str) -> list[str]:
+    """The services that ask on this subject, sorted."""
+    return sorted(name for name, role in ROLES.items() if subject in role.asks)
+
+
+def servers(subject: str) -> list[str]:
+    """The services that answer there, sorted."""
+    return sorted(name for name, role in ROLES.items() if subject in role.answers)

@@ -1,0 +1,180 @@
+"""A real nats-server with one user for each service: what is not a service's to say is refused, what is its own works."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import pytest
+
+from shared.bus.calls import Calls, CallSettings, Served
+from shared.bus.nats import NatsBus, inboxes
+from shared.bus.nats_rights import users_conf
+from shared.errors import Unavailable
+from shared.model import Platform
+from shared.wire import subjects
+from shared.wire.messages import BridgeReadFile, FileData
+from shared.wire.roles import ROLES
+from tests.kit.parts.nats import Nats, nats_server
+
+pytestmark = pytest.mark.slow
+
+QUEUE = subjects.exec_queue(Platform(os="linux", architecture="amd64"))
+QUICK = CallSettings(tick=0.05, accept_after=0.05, heartbeat=0.1, resend=0.2, accept_within=3.0)
+
+Connect = Callable[[str], Any]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
+    folder = tmp_path_factory.mktemp("rights")
+    (folder / "users.conf").write_text(users_conf({name: {"user": name, "password": f"{name}-word"} for name in ROLES}))
+    with nats_server(folder, config="include users.conf\n") as started:
+        yield started
+
+
+class Refused(list[str]):
+    """What the server has refused, as it told the client."""
+
+    async def wait(self) -> None:
+        async with asyncio.timeout(5):
+            while not self:  # noqa: ASYNC110 — the library tells by a callback
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def connect(server: Nats) -> AsyncIterator[Connect]:
+    async with AsyncExitStack() as stack:
+
+        async def one(name: str, refused: Refused | None = None) -> NatsBus:
+            url = server.url.replace("nats://", f"nats://{name}:{name}-word@")
+            bus = await NatsBus.connect(url, name=name, complain=(refused if refused is not None else Refused()).append)
+            stack.push_async_callback(bus.close)
+            return bus
+
+        yield one
+
+
+FORBIDDEN = [
+    pytest.param("executor", subjects.CACHE, id="an executor asks the cache as a solver does"),
+    pytest.param("executor", subjects.EXPORTER, id="an executor orders an export"),
+    pytest.param("executor", QUEUE, id="an executor queues work"),
+    pytest.param("executor", subjects.build_events("b1"), id="an executor writes a build's log"),
+    pytest.param("executor", subjects.LEASES, id="an executor releases leases"),
+    pytest.param("executor", f"{inboxes('gateway')}.x.y.z", id="an executor answers a gateway in the solver's stead"),
+    pytest.param("executor", f"$KV.{subjects.KV_SESSIONS}.s1", id="an executor announces a session"),
+    pytest.param("executor", f"$KV.{subjects.KV_KEYS}.k1", id="an executor writes the cache index"),
+    pytest.param("executor", "$JS.API.CONSUMER.MSG.NEXT.WORK-builds.any", id="an executor takes a build"),
+    pytest.param("executor", "$JS.API.CONSUMER.CREATE.KV_executors.c", id="an executor has its own words delivered elsewhere"),
+    pytest.param("executor", "$JS.API.STREAM.DELETE.WORK-builds", id="an executor deletes a queue"),
+    pytest.param("frontend", QUEUE, id="a frontend runs a step by itself"),
+    pytest.param("frontend", subjects.executor_call("e1"), id="a frontend asks an executor"),
+    pytest.param("exporter", subjects.BUILDS, id="an exporter begins a build"),
+    pytest.param("gateway", subjects.executor_call("e1"), id="a gateway orders an executor"),
+    pytest.param("cachestore", f"{inboxes('exporter')}.x.y.z", id="a cachestore answers an exporter"),
+    pytest.param("solver", f"$KV.{subjects.KV_EXECUTORS}.e1", id="a solver plays an executor"),
+]
+
+
+@pytest.mark.parametrize(("name", "subject"), FORBIDDEN)
+async def test_what_is_not_its_own_is_refused(connect: Connect, name: str, subject: str) -> None:
+    refused = Refused()
+    bus = await connect(name, refused)
+
+    await bus.publish(subject, b"forged")
+    await refused.wait()
+
+    assert subject.lower() in refused[0].lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [
+        ("executor", subjects.CACHE),
+        ("executor", f"{inboxes('solver')}.>"),
+        ("executor", subjects.build_bridge("b1")),
+        ("frontend", f"{inboxes('gateway')}.>"),
+        ("gateway", subjects.FRONTEND),
+        ("solver", ">"),
+    ],
+)
+async def test_nobody_listens_where_others_are_spoken_to(connect: Connect, name: str, subject: str) -> None:
+    refused = Refused()
+    bus = await connect(name, refused)
+
+    with suppress(Unavailable):
+        async with bus.subscribe(subject):
+            await refused.wait()
+
+    assert "subscription" in refused[0].lower()
+
+
+async def test_strangers_stay_outside(server: Nats) -> None:
+    """Without a password, and with another's name, there is no connection at all."""
+    for url in (server.url, server.url.replace("nats://", "nats://solver:executor-word@")):
+        refused = Refused()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await NatsBus.connect(url, name="solver", complain=refused.append)
+        assert "authorization" in refused[0].lower()
+
+
+async def echo(request: BridgeReadFile, served: Served) -> FileData:
+    await asyncio.sleep(0.15)  # long enough to be accepted first
+    return FileData(data=request.path.encode())
+
+
+@pytest.mark.parametrize(
+    ("asker", "server_name", "subject"),
+    sorted(
+        (asker, answering, subject.replace("*", "x1").replace(">", "default.linux-amd64"))
+        for asker, a in ROLES.items()
+        for subject in a.asks
+        for answering, b in ROLES.items()
+        if subject in b.answers
+    ),
+)
+async def test_every_call_of_the_table_works(connect: Connect, asker: str, server_name: str, subject: str) -> None:
+    """Question, heartbeats and answer; from queues as well."""
+    refused = Refused()
+    async with (
+        Calls(await connect(asker, refused), settings=QUICK) as client,
+        Calls(await connect(server_name, refused), settings=QUICK) as worker,
+        asyncio.TaskGroup() as tasks,
+        asyncio.timeout(20),
+    ):
+        handlers = {BridgeReadFile: echo}
+        queued = subject.startswith("work.")
+        serving = worker.work(subject, handlers, slots=asyncio.Semaphore(1)) if queued else worker.serve(subject, handlers)
+        task = tasks.create_task(serving)
+        ask = client.run if queued else client.call
+        answer = await ask(subject, BridgeReadFile(ref="r", path="words"))
+        task.cancel()
+
+    assert (answer.data, refused) == (b"words", [])
+
+
+@pytest.mark.parametrize("name", sorted(ROLES))
+async def test_every_bucket_and_log_of_the_table_works(connect: Connect, name: str) -> None:
+    """Written and read by its owner, read by the others; logs likewise."""
+    refused, role = Refused(), ROLES[name]
+    bus = await connect(name, refused)
+    async with asyncio.timeout(20):
+        for bucket in sorted(role.watches | role.writes):
+            opened = await bus.bucket(bucket)
+            if bucket in role.writes:
+                await opened.put(f"{name}-key", b"1")
+                await opened.create(f"{name}-key", b"2")
+                await opened.delete(f"{name}-other")
+            await opened.get(f"{name}-key")
+            if bucket in role.watches:
+                await opened.entries()
+        if role.appends:
+            await bus.append(subjects.build_events(f"of-{name}"), b"1")
+        if role.follows:
+            async with bus.follow(subjects.build_events(f"of-{name}")) as log:
+                async for entry in log:
+                    assert entry.data == b"1"
+                    break
+
+    assert refused == []

@@ -1,0 +1,55 @@
+"""The command line of `buildmesh certs`."""
+
+from pathlib import Path
+
+import pytest
+
+from client.cli.main import main
+
+
+def test_the_first_run_makes_a_client_and_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["certs", "--out", str(tmp_path / "c"), "--name", "build.example.com"])
+
+    printed = capsys.readouterr().out.split()
+    assert code == 0
+    assert f"{tmp_path}/c/clients/me" in printed
+    assert len(printed) == 10
+
+
+def test_more_clients_come_later(tmp_path: Path) -> None:
+    main(["certs", "--out", str(tmp_path)])
+    main(["certs", "--out", str(tmp_path), "--client", "alice@example.com", "--client", "ci"])
+
+    assert sorted(folder.name for folder in (tmp_path / "clients").iterdir()) == ["alice@example.com", "ci", "me"]
+
+
+def test_nothing_to_do_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["certs", "--out", str(tmp_path)])
+    code = main(["certs", "--out", str(tmp_path)])
+
+    assert code == 0
+    assert "has all of it already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--client", "../solver"], "client '../solver'"),
+        (["--client", ""], "client ''"),
+        (["--name", "not a host"], "name 'not a host'"),
+    ],
+)
+def test_odd_names_are_refused(words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["certs", "--out", str(tmp_path / "c"), *words])
+
+    assert code == 1
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_damaged_authority_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["certs", "--out", str(tmp_path)])
+    (tmp_path / "mesh-authority.pem").write_text("no certificate")
+
+    assert main(["certs", "--out", str(tmp_path), "--renew"]) == 1
+    assert "authority" in capsys.readouterr().err
