@@ -83,6 +83,10 @@ class Sharing(Protocol):
         """What `work` gives here, or the equal run elsewhere, whose progress is told as this vertex's. Raises as `work` does."""
         ...
 
+    def lost(self, ref_ids: Sequence[str]) -> None:
+        """These outputs are gone: a run that gave them is no answer any more."""
+        ...
+
 
 class CacheTravel(Protocol):
     """Caches that come from elsewhere and go elsewhere. Raises what the other side says."""
@@ -243,8 +247,11 @@ class BuildMemory(Protocol):
     `name`s are unique within a build; messages are those of shared.wire.
     """
 
-    async def claim(self, build: str) -> bool:
-        """From now on the build is this process's. True when another one had it before."""
+    async def claim(self, build: str, order: int) -> bool:
+        """From now on the build is this process's. True when another one had it before.
+
+        `order` grows with each delivery of the build. Raises Unavailable when it has been claimed with a higher one.
+        """
         ...
 
     async def is_mine(self, build: str) -> bool:

@@ -30,6 +30,7 @@ ACK_WAIT = 10.0  # seconds without a sign of life until work goes to somebody el
 CONNECT_SECONDS = 2.0
 OPERATION_SECONDS = 10.0
 PING_SECONDS = 3  # a connection that stalls (a network that swallows everything) is given up after two unanswered pings
+PATIENCE = 60.0  # seconds that the first use of a bucket waits for JetStream
 RESTARTS = 40  # tries after a lost connection
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -269,9 +270,20 @@ class NatsBus:
         async with self._opening:  # the same bucket opened twice would be two, of which one is not restarted
             if name not in self._buckets:
                 made = NatsKeyValue(self._js, name, ttl)
-                await self._again(made.open)
+                await self._patiently(made.open)
                 self._buckets[name] = made
             return self._buckets[name]
+
+    async def _patiently(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """A server that restarts just when a service starts must not end it."""
+        until = asyncio.get_running_loop().time() + PATIENCE
+        while True:
+            try:
+                return await self._again(operation)
+            except Unavailable:
+                if asyncio.get_running_loop().time() > until:
+                    raise
+                await asyncio.sleep(0.25)
 
     async def close(self) -> None:
         await self._nc.close()

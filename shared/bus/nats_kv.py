@@ -130,9 +130,13 @@ class NatsKeyValue:
             await changes.close()
 
     async def open_watcher(self) -> tuple[Any, int]:
-        """A watcher of the whole bucket, and the era it belongs to."""
-        era = self._era
-        return await self._do(lambda: self._kv.watchall()), era
+        """A watcher of the whole bucket, and the era it belongs to. Waits for a server that is away: whoever watches does so for ever."""
+        while True:
+            era = self._era
+            try:
+                return await self._do(lambda: self._kv.watchall()), era
+            except Unavailable:
+                await asyncio.sleep(0.25)
 
     def is_over(self, era: int) -> bool:
         """Whether the connection was lost since."""

@@ -37,8 +37,17 @@ class Served(Protocol):
         """1 for the first delivery of queued work."""
         ...
 
+    @property
+    def order(self) -> int:
+        """Of queued work: grows with each delivery of it, copies included."""
+        ...
+
     async def progress(self, message: Any) -> None:
         """Send a batch to the caller."""
+        ...
+
+    def disown(self) -> None:
+        """Somebody else has this piece of work now: what the handler returns or raises is not said to the caller."""
         ...
 
 
@@ -59,8 +68,16 @@ class Running:
         self.beat = now
         self.accepted = False
         self.unwanted = False
+        self.disowned = False
         self.unheard = False  # the bus said that the caller did not hear the last heartbeat
         self.unheard_since = now  # the last heartbeat that it heard
+
+    @property
+    def order(self) -> int:
+        return _order(self.lease) if self.lease is not None else 1
+
+    def disown(self) -> None:
+        self.disowned = True
 
     async def progress(self, message: Any) -> None:
         await self._server.send(self, frames.PROGRESS, message)
@@ -230,6 +247,8 @@ class Server:
             await self.send(running, frames.FAILURE, to_failure(CallLost("the server is stopping")))
 
     async def _finish(self, running: Running, frame: str, answer: Any) -> None:
+        if running.disowned:
+            return
         try:
             data = await self._wrapper.wrap(answer, key=running.id, frame=frame)
         except (TypeError, ValueError, OverflowError) as error:  # an answer that can't be packed is that call's trouble alone
@@ -305,11 +324,13 @@ class Server:
 
 
 def _taken(lease: Lease | None) -> Taken | None:
+    return None if lease is None else Taken(ticket=lease.ticket, attempt=_order(lease))
+
+
+def _order(lease: Lease) -> int:
     """Later copies of the work come after all deliveries of earlier ones."""
-    if lease is None:
-        return None
     sends = lease.delivery.headers.get(frames.SENDS, "")
-    return Taken(ticket=lease.ticket, attempt=lease.attempt + COPIES * (int(sends[:6]) if sends.isdecimal() else 1))
+    return lease.attempt + COPIES * (int(sends[:6]) if sends.isdecimal() else 1)
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -83,7 +83,7 @@ class PretendExecutor:
         self.scopes: list[Any] = []
 
     def info(self) -> ExecutorInfo:
-        return ExecutorInfo(id=self.id, platforms=(LINUX,), slots=4)
+        return ExecutorInfo(id=self.id, platforms=(LINUX,), slots=64)
 
     async def serve(self) -> None:
         handlers: dict[type, Callable[[Any, Served], Awaitable[Any]]] = {

@@ -4,7 +4,7 @@ from typing import Any
 
 from shared.bus.frames import Claims, Wrapper
 from shared.bus.ports import Buckets, KeyValue
-from shared.errors import BuildmeshError
+from shared.errors import BuildmeshError, Unavailable
 from shared.model import is_safe_id
 from shared.telemetry import Log
 from shared.wire import subjects
@@ -15,6 +15,15 @@ INLINE = 64 * 1024  # bytes; what is larger goes into the blob store
 OWNER = "owner"
 
 
+class Superseded(Unavailable):
+    """A later delivery of the build is being worked on."""
+
+
+def _order(owner: bytes) -> int:
+    number = owner.partition(b" ")[0]
+    return int(number) if number.isdigit() and len(number) < 12 else 0
+
+
 class BusMemory:
     """BuildMemory in a bucket. `me` names this run of this process. What can't be written or read costs a take-over, not the build."""
 
@@ -23,20 +32,29 @@ class BusMemory:
         self._wrapper = Wrapper(Codec(), claims, INLINE)
         self._bucket: KeyValue | None = None
 
-    async def claim(self, build: str) -> bool:
-        """From now on it is ours; whoever had it before may only stop."""
+    async def claim(self, build: str, order: int) -> bool:
+        """From now on it is ours; whoever had it before may only stop. Raises Unavailable for a delivery older than the owner's."""
+        key, value = f"{build}.{OWNER}", f"{order} {self._me}".encode()
         try:
-            if await (await self._open()).create(f"{build}.{OWNER}", self._me.encode()) is not None:
-                return False
+            bucket = await self._open()
+            while await bucket.create(key, value) is None:
+                found = await bucket.get(key)
+                if found is None:
+                    continue
+                if _order(found.value) > order:
+                    raise Superseded("another solver has taken this build over")
+                if await bucket.update(key, value, revision=found.revision) is not None:
+                    return True
+        except Superseded:
+            raise
         except BuildmeshError as error:
             self._log.warning("a build could not be claimed", build=build, error=str(error))
-        await self._put(build, OWNER, self._me.encode())
-        return True
+        return False
 
     async def is_mine(self, build: str) -> bool:
         """False once another solver has claimed it. While nobody can be asked: True."""
         entry = await self._get(build, OWNER)
-        return entry is None or entry == self._me.encode()
+        return entry is None or entry.endswith(f" {self._me}".encode())
 
     async def keep(self, build: str, name: str, message: Any) -> None:
         """Survives this process."""
@@ -87,7 +105,7 @@ class BusMemory:
 class NoMemory:
     """BuildMemory where nobody else could go on: all services are one process."""
 
-    async def claim(self, build: str) -> bool:
+    async def claim(self, build: str, order: int) -> bool:
         """Nobody else could have had it."""
         return False
 

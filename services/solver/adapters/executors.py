@@ -2,11 +2,13 @@
 
 import asyncio
 import platform as host
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from services.solver.adapters.admission import Admission, Load
+from services.solver.adapters.waiting_notes import WaitingNotes
 from services.solver.core.graph import DEFAULT_CLASS, LlbOp
 from services.solver.core.vertex import ContentSelector, Digest
 from services.solver.ports import Heard
@@ -112,6 +114,11 @@ class ExecutorFleet:
             raise Unavailable("there is no executor")
         return there[0].id
 
+    def load(self, queue: str) -> Load:
+        """All that pull from it, together."""
+        infos = [info for info in self._alive.values() if queue in queues_of(info)]
+        return Load(executors=len(infos), slots=sum(info.slots for info in infos), busy=sum(info.busy for info in infos))
+
     def is_served(self, queue: str) -> bool:
         """True while somebody pulls from it."""
         return any(queue in queues_of(info) for info in self._alive.values())
@@ -160,11 +167,20 @@ def queues_of(info: ExecutorInfo) -> frozenset[str]:
 class ExecutorWork:
     """Work and Files over calls. A call that is lost is tried again, elsewhere if its executor is gone."""
 
-    def __init__(self, calls: Calls, fleet: ExecutorFleet, log: Log, overhead: Histogram | None = None) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        fleet: ExecutorFleet,
+        log: Log,
+        overhead: Histogram | None = None,
+        *,
+        shares: Mapping[str, float] | None = None,
+    ) -> None:
         self._calls = calls
         self._fleet = fleet
         self._log = log
         self._overhead = overhead
+        self._admission = Admission(fleet, shares or {})
 
     async def resolve(self, request: ResolveSource, heard: Heard) -> SourceResolved:
         """Any executor."""
@@ -201,13 +217,16 @@ class ExecutorWork:
             def queue() -> str:
                 return self._fleet.queue_for(op.platform, runs_code=not op.is_source, klass=op.klass)
 
-            home = self._home(inputs, resolved)
-            if home and self._fleet.takes(home, queue()):
-                try:
-                    return await self._at(home, request, _relay(heard))
-                except Exhausted:  # no slot there
-                    pass
-            return await self._queued(queue, request, heard)
+            notes = WaitingNotes(vertex, op.platform, heard)
+            async with self._admission.turn(queue(), scope.identity or scope.lease, op.priority, notes.say):
+                notes.end()
+                home = self._home(inputs, resolved)
+                if home and self._fleet.takes(home, queue()):
+                    try:
+                        return await self._at(home, request, _relay(heard))
+                    except Exhausted:  # no slot there
+                        pass
+                return await self._queued(queue, request, heard)
 
         begun = asyncio.get_running_loop().time()
         answer = await self._retry(attempt)

@@ -27,6 +27,7 @@ from shared.wire.messages import JoinRun, OpDone, TaskProgress
 ATTEMPTS = 6
 KEPT = 5.0  # seconds that outputs can still be asked for: until those who looked into the index before have come
 KEPT_LOG = 1 << 20  # bytes of a step's output that late ones still get
+REMEMBERED = 10_000  # lost refs
 QUIET = 0.05  # seconds between two batches of progress
 WITHIN, ABSENT = 5.0, 1.0  # seconds for a solver to take a call
 NOT_OURS = (CallLost, Unavailable, Canceled, SessionGone, NotFound, RefLost)
@@ -75,6 +76,7 @@ class FleetRuns:
         self._runs: dict[str, _Run] = {}
         self._flight: Flight[Outputs] = Flight(tasks)
         self._ended: dict[str, float] = {}  # runs whose claims are to be released, and when
+        self._lost: dict[str, None] = {}  # refs that turned out to be gone, the last ones
 
     async def run(self, vertex: Vertex, keys: Sequence[CacheKey], work: Work, heard: Heard) -> Outputs:
         """See services.solver.ports.Sharing."""
@@ -85,16 +87,28 @@ class FleetRuns:
             answer = await self._claims.claim(keys, wish)
             if answer is None:
                 break
-            if answer.found:
+            if answer.found and not self._is_lost((answer.ref,)):
                 return (answer.ref,)
             if answer.run == run:
                 return await self._own(run, work, heard, keep=not wish.fresh)
             try:
-                return await self._join(answer.solver, answer.run, vertex, heard)
+                outputs = await self._join(answer.solver, answer.run, vertex, heard)
+                if not self._is_lost(outputs):
+                    return outputs
+                gone = answer.run
             except NOT_OURS as error:
                 self._log.info("a run elsewhere came to nothing", run=answer.run, solver=answer.solver, error=str(error))
                 gone = answer.run
         return await work(heard)
+
+    def lost(self, ref_ids: Sequence[str]) -> None:
+        """Runs are kept for a while after their end; their outputs may go before them (an executor that stops)."""
+        self._lost |= dict.fromkeys(ref_ids)
+        while len(self._lost) > REMEMBERED:
+            del self._lost[next(iter(self._lost))]
+
+    def _is_lost(self, outputs: Outputs) -> bool:
+        return any(ref is not None and ref.id in self._lost for ref in outputs)
 
     async def _own(self, id: str, work: Work, heard: Heard, *, keep: bool) -> Outputs:
         run = self._runs[id] = _Run(work=work)
@@ -172,6 +186,9 @@ class Unshared:
     async def run(self, vertex: Vertex, keys: Sequence[CacheKey], work: Work, heard: Heard) -> Outputs:
         """Just the work."""
         return await work(heard)
+
+    def lost(self, ref_ids: Sequence[str]) -> None:
+        """Nothing is kept."""
 
 
 class _Batches:

@@ -7,12 +7,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from services.solver.core.cache_keys import cache_map
+from services.solver.core.fair_queue import PRIORITIES
 from services.solver.core.vertex import CacheMap, Output, Vertex, VertexOptions
 from shared.errors import BuildFailed, InvalidInput
 from shared.llb import LLB_CAPS, Definition, ExecOp, Metadata, MountType, NetMode, Op, Resources, SecurityMode, SourceOp, op_name, walk
 from shared.model import Digest, Platform, is_safe_id
 
 DEFAULT_CLASS = "default"
+PRIORITY_OPTIONS = ("priority", "build-arg:BUILDMESH_PRIORITY")
 CLASS_OPTIONS = ("executor-class", "build-arg:BUILDMESH_EXECUTOR_CLASS")
 KNOWN_CAPS = frozenset(str(cap) for cap in LLB_CAPS) | {"exec.meta.removemountstubs.recursive", "file.copy.modestring"}
 
@@ -21,13 +23,14 @@ KNOWN_CAPS = frozenset(str(cap) for cap in LLB_CAPS) | {"exec.meta.removemountst
 class LlbOp:
     """What a vertex of a build is: `data` = the bytes it was digested from, `platform` = where it runs, normalized.
 
-    `klass` names the class of executors that shall run it.
+    `klass` names the class of executors that shall run it, `priority` orders it among those of the same identity.
     """
 
     op: Op
     data: bytes
     platform: Platform
     klass: str = DEFAULT_CLASS
+    priority: int = 0
     resources: Resources | None = None
     prune_mounts: tuple[str, ...] = ()
 
@@ -48,6 +51,24 @@ class LoadRules:
     default_platform: Platform
     entitlements: Collection[str] = ()
     klass: str = DEFAULT_CLASS
+    priority: int = 0
+
+
+def wanted_priority(options: Mapping[str, str]) -> int | None:
+    """What the build's attributes ask for: `priority=N`, or the build argument BUILDMESH_PRIORITY, from -10 to 10; None = nothing.
+
+    Raises InvalidInput for anything else.
+    """
+    text = next((options[key] for key in PRIORITY_OPTIONS if options.get(key)), "")
+    if not text:
+        return None
+    try:
+        priority = int(text[:5])
+    except ValueError:
+        priority = 99
+    if priority not in PRIORITIES:
+        raise InvalidInput(f"invalid priority: {text[:100]!r} is no number from {PRIORITIES[0]} to {PRIORITIES[-1]}")
+    return priority
 
 
 def wanted_class(options: Mapping[str, str]) -> str:
@@ -94,6 +115,7 @@ def _llb_op(op: Op, data: bytes, about: Metadata, rules: LoadRules) -> LlbOp:
         data=data,
         platform=platform,
         klass=rules.klass,
+        priority=rules.priority,
         resources=about.resources if exec_op else None,
         prune_mounts=_cache_ids(exec_op) if exec_op and about.ignore_cache else (),
     )

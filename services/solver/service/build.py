@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.solver.core.graph import DEFAULT_CLASS, LoadRules, load_graph, wanted_class
+from services.solver.core.graph import DEFAULT_CLASS, LoadRules, load_graph, wanted_class, wanted_priority
 from services.solver.core.provenance.callers import Producers, Request
 from services.solver.core.provenance.sources import ImageSource
 from services.solver.ports import BuildMemory, ContainerHosts, Files, Fleet, Frontends, Work
@@ -83,6 +83,7 @@ class RunningBuild:
         self._kept: list[str] = []
         self._depth = 0
         self._klass = wanted_class(request.frontend_opts) or DEFAULT_CLASS
+        self._priority = wanted_priority(request.frontend_opts) or 0
 
     @property
     def engine(self) -> Engine:
@@ -165,6 +166,8 @@ class RunningBuild:
         if request.definition and request.frontend:
             raise InvalidInput("cannot solve with both Definition and Frontend specified")
         self._klass = wanted_class(request.frontend_opts) or self._klass
+        if (priority := wanted_priority(request.frontend_opts)) is not None:
+            self._priority = priority
         await self.caching.bring((*request.cache_imports, *imports_in(request.frontend_opts)))
         caller = self.ledger.caller(request.caller)
         if request.frontend:
@@ -187,7 +190,12 @@ class RunningBuild:
     def _load(self, raw: bytes, *, id: str = "") -> BridgeRef:
         try:
             definition = decode_definition(raw)
-            rules = LoadRules(default_platform=self.default_platform, entitlements=self.job.entitlements, klass=self._klass)
+            rules = LoadRules(
+                default_platform=self.default_platform,
+                entitlements=self.job.entitlements,
+                klass=self._klass,
+                priority=self._priority,
+            )
             output = load_graph(definition, rules)
         except BuildmeshError as error:
             error.status_code = Code.UNKNOWN  # clients print the bare text, as for any failed build

@@ -73,8 +73,7 @@ class Builds:
         stream = Stream(request.ref, self._journal, self._now)
         try:
             entitlements = grant(request.entitlements, self._config.entitlements)
-            self._log.info("build begins", build=request.ref, attempt=served.attempt)
-            resumed = await self._world.memory.claim(request.ref) or served.attempt > 1
+            resumed = await self._world.memory.claim(request.ref, served.order) or served.attempt > 1
             build = self._running[request.ref] = RunningBuild(request, entitlements, self._world, stream, self._tracer.current())
             return await self._run(build, resumed=resumed)
         finally:
@@ -87,6 +86,8 @@ class Builds:
                 await stream.end()
                 await self._leases.release(request.ref)
                 await (running.forget() if running is not None else self._world.memory.forget(request.ref, ()))
+            else:
+                served.disown()
 
     async def _run(self, build: RunningBuild, *, resumed: bool) -> SolveDone:
         self._hub.open(build.stream, build.ref)

@@ -151,8 +151,12 @@ class Engine:
 
     async def lost(self, built: Built, ref_id: str) -> None:
         """This result turned out to be gone: the next `build` makes it again."""
-        await self._index.drop([ref_id])
+        await self._drop([ref_id])
         self._send(ResultLost(output=built.output, value=built.ref))
+
+    async def _drop(self, ref_ids: list[str]) -> None:
+        self._sharing.lost(ref_ids)
+        await self._index.drop(ref_ids)
 
     def scope_of(self, digest: Digest) -> Scope:
         """On whose behalf a shared vertex runs: all builds that need it."""
@@ -269,7 +273,7 @@ class Engine:
             lost = [i for i, ref in enumerate(values) if ref is not None]
         refs = [ref for i in lost if (ref := values[i]) is not None]
         self._log.warning("results are lost and made again", refs=[ref.id for ref in refs], vertex=vertex.digest if vertex else "")
-        await self._index.drop([ref.id for ref in refs])
+        await self._drop([ref.id for ref in refs])
         return InputsLost(call=call, inputs=tuple(i + first_input for i in lost), error=self._about(error, vertex))
 
     def _about(self, error: Exception, vertex: Vertex | None) -> BuildmeshError:

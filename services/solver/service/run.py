@@ -37,7 +37,8 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
     """Serve until cancelled, or drained and the last build has ended."""
     mesh.readiness.expect("solver")
     fleet = ExecutorFleet(mesh.bus, mesh.log)
-    work = ExecutorWork(mesh.calls, fleet, mesh.log, mesh.metrics.histogram(names.OP_OVERHEAD, FAST))
+    overhead = mesh.metrics.histogram(names.OP_OVERHEAD, FAST)
+    work = ExecutorWork(mesh.calls, fleet, mesh.log, overhead, shares=config.shares)
     hub = Hub(mesh.clock.now_ns)
     leases = BusLeases(mesh.bus)
 

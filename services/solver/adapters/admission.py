@@ -1,0 +1,99 @@
+"""Turns at the executors: no more work goes to a pool than it has slots for, so that who is next is decided here and fairly.
+
+What waits is told its position, which clients show as a line of the step.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Protocol
+
+from services.solver.core.fair_queue import FairQueue, Place
+
+LOOK = 1.0  # seconds between two looks at who waits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """A pool as its executors describe it."""
+
+    executors: int
+    slots: int
+    busy: int
+
+
+class Pools(Protocol):
+    """What is known of pools."""
+
+    def load(self, queue: str) -> Load: ...
+
+
+@dataclass(slots=True)
+class _Gate:
+    """`ahead` by place, as it was at `looked`."""
+
+    queue: FairQueue
+    turns: dict[int, asyncio.Future[None]] = field(default_factory=dict)
+    ahead: dict[int, int] = field(default_factory=dict)
+    looked: float = 0.0
+
+    def position(self, id: int, now: float) -> int:
+        if id not in self.ahead or now - self.looked > LOOK / 2:
+            self.ahead, self.looked = {place: number for number, place in enumerate(self.queue.order())}, now
+        return self.ahead[id]
+
+
+class Admission:
+    """One queue per pool. Pools without executors admit one at a time, which then waits on the bus."""
+
+    def __init__(self, pools: Pools, weights: Mapping[str, float]) -> None:
+        self._pools, self._weights = pools, weights
+        self._gates: dict[str, _Gate] = {}
+        self._ids = count(1)
+
+    @asynccontextmanager
+    async def turn(self, queue: str, identity: str, priority: int, say: Callable[[int, Load], None]) -> AsyncIterator[None]:
+        """Inside, the work may be given to the pool. While it waits, `say` gets how many are ahead, each second."""
+        gate = self._gates.setdefault(queue, _Gate(FairQueue(self._weights)))
+        loop = asyncio.get_running_loop()
+        place = Place(id=next(self._ids), identity=identity, priority=priority, since=loop.time())
+        turn = gate.turns[place.id] = loop.create_future()
+        gate.queue.add(place)
+        try:
+            self._admit(queue, gate)
+            while not turn.done():
+                await self._wait(queue, gate, place, turn, say)
+            yield
+        finally:
+            gate.queue.leave(place.id)
+            del gate.turns[place.id]
+            if turn.done():
+                gate.queue.give_back(identity)
+            if gate.turns:
+                self._admit(queue, gate)
+            else:
+                self._gates.pop(queue, None)
+
+    async def _wait(self, queue: str, gate: _Gate, place: Place, turn: "asyncio.Future[None]", say: Callable[[int, Load], None]) -> None:
+        try:
+            async with asyncio.timeout(LOOK):
+                await asyncio.shield(turn)
+        except TimeoutError:
+            self._admit(queue, gate)  # executors may have come
+            if not turn.done():
+                say(gate.position(place.id, asyncio.get_running_loop().time()), self._pools.load(queue))
+
+    def _admit(self, queue: str, gate: _Gate) -> None:
+        """A few more than slots: an executor that gets free finds its next work on the bus."""
+        load = self._pools.load(queue)
+        while gate.queue.held < max(load.slots + load.executors, 1):
+            place = gate.queue.take()
+            if place is None:
+                return
+            gate.turns[place.id].set_result(None)
+
+    def waiting(self) -> dict[str, int]:
+        """How many wait here, by pool."""
+        return {queue: len(gate.queue) for queue, gate in self._gates.items()}

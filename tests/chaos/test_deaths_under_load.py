@@ -1,0 +1,78 @@
+"""kill -9, SIGTERM and SIGSTOP of everything, at moments that a seed chooses, under twenty builds of different shapes."""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from tests.chaos.conftest import Fleet, Outcome
+from tests.kit import load
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+UnderLoad = Callable[..., Outcome]
+
+SEEDS = [int(seed) for seed in os.environ.get("BUILDMESH_CHAOS_SEEDS", "1").split(",")]
+MANY = 100
+"""More builds than any of these tests has time for."""
+
+
+def deaths(fleet: Fleet) -> list[Callable[[], object]]:
+    """Each service once, the bus and the blob store, and the bus with all it knew."""
+    names = ("executor-0", "executor-2", "solver-0", "solver-1", "frontend-0", "exporter-0", "cachestore-0")
+    return [*(partial(fleet.kill, name) for name in names), fleet.restart_bus, fleet.restart_blobs, partial(fleet.restart_bus, wiped=True)]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whoever_is_killed_no_build_is_lost(fleet: Fleet, under_load: UnderLoad, busybox: str, seed: int) -> None:
+    chance = random.Random(seed)
+    fleet.happened.clear()
+
+    def chaos() -> None:
+        victims = deaths(fleet)
+        chance.shuffle(victims)
+        time.sleep(3)
+        for kill in victims:
+            kill()
+            time.sleep(chance.uniform(0.5, 2.5))
+
+    outcome = under_load(load.orders(busybox, MANY, seed), chaos)
+
+    print(outcome.report(f"kill -9, seed {seed}", fleet.happened))
+    outcome.check()
+
+
+def test_a_rolling_restart_of_all_services_loses_nothing(fleet: Fleet, under_load: UnderLoad, busybox: str) -> None:
+    """SIGTERM to one process after the other; each drains within its grace and ends with 0."""
+    codes: dict[str, int] = {}
+    fleet.happened.clear()
+    names = [name for name in fleet.stack.parts if name != "gateway-0"]  # the clients hang on that one
+
+    def chaos() -> None:
+        time.sleep(2)
+        for name in names:
+            codes[name] = fleet.drain(name)
+
+    outcome = under_load(load.orders(busybox, MANY, 7, "drain"), chaos)
+
+    print(outcome.report("SIGTERM", fleet.happened))
+    outcome.check()
+    assert codes == dict.fromkeys(names, 0)
+
+
+def test_whoever_stands_still_past_his_time_does_no_harm(fleet: Fleet, under_load: UnderLoad, busybox: str) -> None:
+    """An executor and a solver are stopped for longer than anybody waits for them, and go on with what is long done elsewhere."""
+    fleet.happened.clear()
+
+    def chaos() -> None:
+        time.sleep(3)
+        fleet.pause("executor-1", 12)
+        fleet.pause("solver-0", 12)
+
+    outcome = under_load(load.orders(busybox, MANY, 8, "pause"), chaos)
+
+    print(outcome.report("SIGSTOP", fleet.happened))
+    outcome.check()
