@@ -14,6 +14,7 @@ VERBS: Final = {
     "prune": "remove what the cache need not hold",
     "workers": "list the machines that run steps",
     "history": "list, show or remove past builds",
+    "top": "show builds, executors, slots and queues now",
     "doctor": "say what this machine lacks, and how to mend it",
     "up": "run all services in this process",
     "certs": "make the certificates of a fleet and of its clients",

@@ -9,7 +9,7 @@ async with Calls(bus) as calls:
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -47,6 +47,7 @@ class Calls:
         self._new_id = new_id
         self._inbox = bus.new_inbox()
         self._server = Server(bus, self._wrapper, self._settings, self._tracing, self._inbox)
+        self._also_waiting: list[Callable[[], Mapping[str, Waiting]]] = []
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Calls":
@@ -126,8 +127,17 @@ class Calls:
         return {"asked": len(self._caller), "served": len(self._server)}
 
     def waiting(self) -> dict[str, Waiting]:
-        """Work put on queues from here that nobody has taken, by queue."""
-        return self._caller.waiting(asyncio.get_running_loop().time())
+        """Work for queues from here that nobody has taken, by queue; with what `also_waiting` knows of."""
+        found = self._caller.waiting(asyncio.get_running_loop().time())
+        for read in self._also_waiting:
+            for queue, more in read().items():
+                known = found.get(queue, Waiting(depth=0, oldest=0.0))
+                found[queue] = Waiting(depth=known.depth + more.depth, oldest=max(known.oldest, more.oldest))
+        return found
+
+    def also_waiting(self, read: Callable[[], Mapping[str, Waiting]]) -> None:
+        """Work that is held back before its queue, for `waiting`."""
+        self._also_waiting.append(read)
 
     async def _read_inbox(self, incoming: Subscription) -> None:
         """Frames for the caller at `<call id>.<server>`; questions to the server at `alive.<call id>` and `orphan.<call id>`."""

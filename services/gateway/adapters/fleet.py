@@ -58,7 +58,13 @@ class Fleet:
 
 def full_record(executor: ExecutorInfo, version: worker_pb2.BuildkitVersion) -> worker_pb2.WorkerRecord:
     """What ListWorkers tells of an executor."""
-    record = worker_record(executor.id, executor.labels, executor.platforms)
+    load = {
+        "buildmesh.slots": str(executor.slots),
+        "buildmesh.busy": str(executor.busy),
+        "buildmesh.classes": ",".join(executor.classes),
+        "buildmesh.draining": str(executor.draining).lower(),
+    }
+    record = worker_record(executor.id, {**load, **executor.labels}, executor.platforms)
     record.BuildkitVersion.CopyFrom(version)
     record.GCPolicy.extend(
         worker_pb2.GCPolicy(

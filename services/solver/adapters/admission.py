@@ -11,6 +11,7 @@ from itertools import count
 from typing import Protocol
 
 from services.solver.core.fair_queue import FairQueue, Place
+from shared.bus.calls import Waiting
 
 LOOK = 1.0  # seconds between two looks at who waits
 
@@ -94,6 +95,7 @@ class Admission:
                 return
             gate.turns[place.id].set_result(None)
 
-    def waiting(self) -> dict[str, int]:
-        """How many wait here, by pool."""
-        return {queue: len(gate.queue) for queue, gate in self._gates.items()}
+    def waiting(self) -> dict[str, Waiting]:
+        """How many wait here and since when, by pool."""
+        now = asyncio.get_running_loop().time()
+        return {queue: Waiting(depth=len(gate.queue), oldest=now - gate.queue.oldest(now)) for queue, gate in self._gates.items()}

@@ -181,6 +181,7 @@ class ExecutorWork:
         self._log = log
         self._overhead = overhead
         self._admission = Admission(fleet, shares or {})
+        calls.also_waiting(self._admission.waiting)
 
     async def resolve(self, request: ResolveSource, heard: Heard) -> SourceResolved:
         """Any executor."""

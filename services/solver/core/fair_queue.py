@@ -47,6 +47,10 @@ class FairQueue:
         """Slots taken and not given back."""
         return self._held.total()
 
+    def oldest(self, now: float) -> float:
+        """Since when the one waits that came first; `now` when nobody does."""
+        return min((place.since for place in self._places.values()), default=now)
+
     def add(self, place: Place) -> None:
         """It waits from now on."""
         self._places[place.id] = place
