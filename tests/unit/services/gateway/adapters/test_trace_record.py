@@ -89,7 +89,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_stored_form() -> None:
-    """One indented object per span, with Go's names for kinds of values."""
+    """One object per span, with Go's names for kinds of values."""
     stub = json.loads(encode_spans([span("a" * 32, attributes={"s": "x", "i": 1, "b": True, "f": 0.5}, error="boom")]))
 
     assert [a["Value"]["Type"] for a in stub["Attributes"]] == ["STRING", "INT64", "BOOL", "FLOAT64"]
