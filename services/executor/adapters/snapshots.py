@@ -471,7 +471,7 @@ class DiskSnapshots:
         return [self._rows[id] for id in self._by_key.get(key, ())]
 
     def _dir(self, id: str) -> str:
-        return str(self._root / "snapshots" / id)
+        return f"{self._root}/snapshots/{id}"
 
     def _chain(self, id: str) -> tuple[str, ...]:
         return chain_of(id, lambda each: (self._row(each).kind, self._row(each).parents), self._stacks.skeletons)

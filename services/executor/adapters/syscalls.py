@@ -27,6 +27,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
 _libc.umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
 _libc.syscall.restype = ctypes.c_long
+# Keeps the interpreter while it calls: for what takes microseconds, of which there are many. Giving it up each time means to wait for it
+# each time, up to 5 ms: with a busy loop beside it, an overlay of a hundred layers took 0.33 s to mount (now 0.11).
+_quick = ctypes.PyDLL(None, use_errno=True)
+_quick.syscall.restype = ctypes.c_long
 
 _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _OPENAT2 = 429, 430, 431, 432, 437
 _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
@@ -141,7 +145,8 @@ def _configure(context: int, name: str, value: str) -> None:
         args = (ctypes.c_uint(_FSCONFIG_SET_FLAG), name.encode(), None, ctypes.c_int(0))
     else:
         args = (ctypes.c_uint(_FSCONFIG_SET_STRING), name.encode(), os.fsencode(value), ctypes.c_int(0))  # type: ignore[assignment]
-    _syscall(_FSCONFIG, value or name, ctypes.c_int(context), *args)
+    if _quick.syscall(ctypes.c_long(_FSCONFIG), ctypes.c_int(context), *args) < 0:
+        raise _error(value or name)
 
 
 def move_mount(fd: int, target: str) -> None:
