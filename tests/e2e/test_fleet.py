@@ -145,10 +145,10 @@ def test_a_result_is_everybodys_at_once(fleet: Stack, context: Make, busybox: st
 def test_only_changes_of_a_context_travel(fleet: Stack, context: Make, tmp_path: Path) -> None:
     """Whichever gateway, solver and executors the next builds meet: the directory goes where its last state is."""
     addresses = [fleet.addr, f"unix://{fleet.folder}/gateway-1.sock"] * 2
-    large = random.Random(time.time_ns()).randbytes(3_000_000)
+    folder = context("FROM scratch\nCOPY . /\n", {"large": random.Random(time.time_ns()).randbytes(3_000_000)}, name="moving")
     sent = []
     for number, address in enumerate(addresses):
-        folder = context("FROM scratch\nCOPY . /\n", {"large": large, "small": f"{number} {time.time_ns()}"}, name="moving")
+        (folder / "small").write_text(f"{number} {time.time_ns()}")
         said = Buildctl(addr=address, work=tmp_path / f"{number}").build(folder).said
         sent.append(max(float(n) * UNITS[unit] for n, unit in re.findall(r"transferring context: ([0-9.]+)(B|kB|MB)", said)))
     assert sent[0] > 2_900_000

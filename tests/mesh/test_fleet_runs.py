@@ -238,6 +238,18 @@ async def test_what_was_stored_meanwhile_is_not_run() -> None:
         assert work.runs == 0
 
 
+async def test_a_stored_result_that_is_lost_is_made_again() -> None:
+    """The index may still speak of what this solver found to be gone."""
+    async with world() as mesh:
+        await mesh.index.save("sha256:" + "a" * 64, keys(), RESULT)
+        one = await mesh.solver("s1")
+        one.lost([RESULT.id])
+        work = Work()
+        work.end.set()
+        await one.run(vertex(), keys(), work, Ears())
+        assert work.runs == 1
+
+
 async def test_without_cache_nothing_stored_is_used() -> None:
     """But runs under way at the same time are one, as in one buildkitd."""
     async with world() as mesh:

@@ -87,7 +87,9 @@ class FleetRuns:
             answer = await self._claims.claim(keys, wish)
             if answer is None:
                 break
-            if answer.found and not self._is_lost((answer.ref,)):
+            if answer.found:
+                if self._is_lost((answer.ref,)):
+                    break
                 return (answer.ref,)
             if answer.run == run:
                 return await self._own(run, work, heard, keep=not wish.fresh)
