@@ -95,6 +95,7 @@ class NatsBus:
                 break
             except (nats.errors.NoServersError, OSError):
                 await asyncio.sleep(0.2)
+        complaints.connecting = False
         bus = cls(client, ack_wait=ack_wait, name=name)
         opened.append(bus)
         return bus
@@ -294,9 +295,14 @@ class _Complaints:
 
     def __init__(self, tell: Callable[[str], None] | None) -> None:
         self._tell = tell
+        self.connecting = True
         self._told: set[str] = set()
 
     async def hear(self, error: Exception) -> None:
+        """Called between two tries to connect as well, where a swallowed cancellation (cancellation.py) would else never be heeded."""
+        task = asyncio.current_task()
+        if self.connecting and task is not None and task.cancelling():
+            raise asyncio.CancelledError
         text = str(error)
         refused = isinstance(error, ssl.SSLError) or "permissions violation" in text.lower() or "authorization" in text.lower()
         if refused and self._tell is not None and text not in self._told and len(self._told) < MAX_COMPLAINTS:

@@ -1,21 +1,25 @@
 """A real nats-server with one user for each service: what is not a service's to say is refused, what is its own works."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.certs import main as make_certificates
 from shared.bus.calls import Calls, CallSettings, Served
 from shared.bus.nats import NatsBus, inboxes
 from shared.bus.nats_rights import users_conf
 from shared.errors import Unavailable
 from shared.model import Platform
+from shared.run.certificates import Certificates
 from shared.wire import subjects
 from shared.wire.messages import BridgeReadFile, FileData
 from shared.wire.roles import ROLES
-from tests.kit.parts.nats import Nats, nats_server
+from tests.kit.parts.nats import Nats, nats_server, secured
 
 pytestmark = pytest.mark.slow
 
@@ -178,3 +182,56 @@ async def test_every_bucket_and_log_of_the_table_works(connect: Connect, name: s
                     break
 
     assert refused == []
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Nats, Path]]:
+    """A server that knows services by certificate, and the folder with all of them."""
+    folder = tmp_path_factory.mktemp("certified")
+    assert make_certificates(["--out", str(folder / "certs")]) == 0
+    with nats_server(folder, config=secured(folder / "certs")) as started:
+        yield started, folder / "certs"
+
+
+async def test_a_certificate_is_a_user(certified: tuple[Nats, Path]) -> None:
+    """What it may say is the executor's, whatever it calls itself."""
+    server, certs = certified
+    refused = Refused()
+    tls = Certificates(folder=certs / "executor").client()
+    bus = await NatsBus.connect(server.url, name="executor", tls=tls, server_name="nats.buildmesh", complain=refused.append)
+
+    await bus.publish(subjects.NEIGHBOURS, b"e1")
+    await bus.publish(subjects.CACHE, b"forged")
+    await refused.wait()
+    await bus.close()
+
+    assert len(refused) == 1
+    assert subjects.CACHE in refused[0]
+
+
+@pytest.mark.parametrize("who", ["nobody", "clients/me"])
+async def test_without_a_certificate_of_the_mesh_there_is_no_bus(certified: tuple[Nats, Path], who: str) -> None:
+    """As a step's container would try it, or a client of the gateway."""
+    server, certs = certified
+    context = ssl.create_default_context(cafile=str(certs / "nats/ca.pem"))
+    if who != "nobody":
+        context.load_cert_chain(certs / who / "cert.pem", certs / who / "key.pem")
+    connected = False
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1.5):
+            await NatsBus.connect(server.url, name="solver", tls=context, server_name="nats.buildmesh")
+            connected = True
+
+    assert not connected
+
+
+async def test_a_server_that_is_not_the_bus_is_not_believed(certified: tuple[Nats, Path]) -> None:
+    """Another part of the fleet can't stand in for it: its certificate has another name."""
+    server, certs = certified
+    refused = Refused()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1.5):
+            tls = Certificates(folder=certs / "solver").client()
+            await NatsBus.connect(server.url, name="solver", tls=tls, server_name="minio.buildmesh", complain=refused.append)
+
+    assert "hostname mismatch" in refused[0].lower()

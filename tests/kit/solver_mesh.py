@@ -125,6 +125,7 @@ class PretendExecutor:
 
     async def run(self, request: RunOp, served: Served) -> OpDone:
         trees = [self.tree(ref) for ref in request.inputs]
+        self.scopes.append(request.scope)
         self.counts["run"] += 1
         self.ran.append(request.name)
         if (started := self.started.get(request.name)) is not None:
@@ -171,6 +172,7 @@ class PretendCachestore:
     def __init__(self, calls: Calls) -> None:
         self.calls = calls
         self.index = MemoryIndex()
+        self.identities: list[str] = []  # of what was saved
 
     async def serve(self) -> None:
         handlers: Handlers = {CacheQuery: self.query, CacheRecordsOf: self.records, CacheSave: self.save, CacheDrop: self.drop}
@@ -193,6 +195,7 @@ class PretendCachestore:
         return CacheRecords(records=tuple(CacheRecord(id=r.id, ref=r.payload, created_at=r.created_at) for r in reply.records))
 
     def save(self, q: CacheSave, served: Served) -> CacheSaved:
+        self.identities.append(q.identity)
         nodes = [CacheKey(id=n.id, digest=n.digest, output=n.output) for n in q.nodes]
         main = q.nodes[q.key]
         inputs = tuple(tuple(KeyLink(nodes[d.node], d.selector) for d in row) for row in main.deps)

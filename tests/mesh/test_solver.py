@@ -74,6 +74,15 @@ async def test_the_second_build_makes_no_executor_call_but_to_resolve(world: Nei
     }
 
 
+async def test_the_clients_identity_goes_with_every_task_and_record(world: Neighbours) -> None:
+    """From its certificate by the gateway, to whoever works for it."""
+    await world.solve(sh(sh(image(), "one"), "two"), identity="alice")
+
+    assert {scope.identity for scope in world.executor.scopes} == {"alice"}
+    assert set(world.cachestore.identities) == {"alice"}
+    assert len(world.cachestore.identities) >= 2
+
+
 async def test_a_fresh_checkout_with_equal_content_is_cached(world: Neighbours) -> None:
     """Local sources differ by session; COPY finds its result by content."""
     for session in ("a", "b"):
