@@ -161,7 +161,9 @@ class JobGraph:
         """The living vertex of `output` and all that it needs, as they were scheduled; inputs first."""
         found: dict[Digest, VertexState] = {}
         for vertex in in_order(output.vertex):
-            state = self.states.get(vertex.digest) or self.states.get(without_cache(vertex.digest))
+            places = (vertex.digest, without_cache(vertex.digest))
+            alive = (self.states.get(digest) for digest in (reversed(places) if vertex.options.ignore_cache else places))
+            state = next((state for state in alive if state is not None), None)
             if state is not None:
                 found[state.vertex.digest] = state
         return list(found.values())

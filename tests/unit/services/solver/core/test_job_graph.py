@@ -184,15 +184,18 @@ def test_a_lost_edge_is_replaced_for_its_followers_too(graph: JobGraph, host: Ho
     assert lost in host.dropped and fresh.extra_owners == 1
 
 
-def test_all_below_an_output(graph: JobGraph) -> None:
-    asked = vertex("b", vertex("a", ignore_cache=True))
+@pytest.mark.parametrize("ignore_cache", [True, False])
+def test_all_below_an_output(graph: JobGraph, ignore_cache: bool) -> None:
+    """As a definition has it or over living vertices; of two equal vertices the one that was scheduled for it."""
     graph.load(Output(vertex("a")), job="j")
-    living = graph.load(Output(asked), job="j")
+    graph.load(Output(vertex("a", ignore_cache=True)), job="other")
+    asked = Output(vertex("b", vertex("a", ignore_cache=ignore_cache)))
+    living = graph.load(asked, job="j") if ignore_cache else asked
+    graph.load(asked, job="j")
 
-    assert [(s.vertex.name, s.vertex.digest) for s in graph.below(living)] == [
-        ("a", without_cache("sha256:a")),
-        ("b", "sha256:b"),
-    ]
+    for output in (asked, living):
+        found = [(s.vertex.name, s.vertex.digest) for s in graph.below(output)]
+        assert found == [("a", without_cache("sha256:a") if ignore_cache else "sha256:a"), ("b", "sha256:b")]
 
 
 @pytest.mark.parametrize("seed", range(20))
