@@ -60,11 +60,12 @@ def test_every_process_is_scraped(fleet: Fleet) -> None:
 def test_each_question_of_the_board_is_answered(fleet: Fleet, built: str) -> None:
     """Prometheus takes every query, and after a build each one has something to show."""
     questions = [target["expr"] for panel in json.loads(BOARD.read_text())["panels"] for target in panel.get("targets", [])]
-    deadline = time.monotonic() + 45
-    silent = questions
+    began, silent, last = time.monotonic(), questions, questions
     while silent := [question for question in silent if not ask(fleet, question)]:
-        assert time.monotonic() < deadline, "no answer to\n" + "\n".join(silent)
+        assert time.monotonic() - began < 120, "no answer to\n" + "\n".join(silent)
+        last = silent
         time.sleep(1)
+    print(f"answered after {time.monotonic() - began:.0f} s, the last: {last}")
     assert len(questions) > 20
 
 
