@@ -158,15 +158,13 @@ class JobGraph:
         return actual(edge)
 
     def below(self, output: Output) -> list[VertexState]:
-        """The living vertex of `output` and all that it needs, as they were scheduled; inputs first."""
-        found: dict[Digest, VertexState] = {}
-        for vertex in in_order(output.vertex):
-            places = (vertex.digest, without_cache(vertex.digest))
-            alive = (self.states.get(digest) for digest in (reversed(places) if vertex.options.ignore_cache else places))
-            state = next((state for state in alive if state is not None), None)
-            if state is not None:
-                found[state.vertex.digest] = state
-        return list(found.values())
+        """The living vertex of `output` and all that it needs, as they were scheduled; inputs first. Empty when it is not alive."""
+        places = (output.vertex.digest, without_cache(output.vertex.digest))
+        alive = (self.states.get(digest) for digest in (reversed(places) if output.vertex.options.ignore_cache else places))
+        root = next((state for state in alive if state is not None), None)
+        if root is None:
+            return []
+        return [state for vertex in in_order(root.vertex) if (state := self.states.get(vertex.digest)) is not None]
 
     def op_of(self, edge: Edge) -> SharedOp | None:
         """The shared work of an edge's vertex."""
