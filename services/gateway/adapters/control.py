@@ -16,8 +16,8 @@ from services.gateway.adapters.status_codec import timestamp
 from services.gateway.core.solve_request import canonical
 from shared.bus.calls import Calls
 from shared.errors import BuildmeshError, InvalidInput
-from shared.llb.syntax import DOCKERFILE_VERSION
 from shared.model import is_safe_id
+from shared.model.syntax import DOCKERFILE_VERSION
 from shared.pb import control_pb2 as pb
 from shared.pb import worker_pb2
 from shared.rpc import Call, Handler, server_stream, unary

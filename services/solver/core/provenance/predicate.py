@@ -13,8 +13,8 @@ from services.solver.core.provenance.request import Asked, commit_digest, digest
 from services.solver.core.provenance.sources import ImageSource, Sources, redacted
 from shared.errors import BuildFailed, incomplete_materials_detail
 from shared.llb.struct_json import BuildSteps
-from shared.llb.syntax import DOCKERFILE_VERSION
 from shared.model import Platform, format_platform
+from shared.model.syntax import DOCKERFILE_VERSION
 from shared.oci import go_json_indent
 from shared.oci.purl import image_purl
 
