@@ -9,7 +9,6 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from services.executor.adapters.own_cgroup import own_cgroup
 from services.executor.adapters.platforms import emulated_platforms, supported_platforms
 from services.executor.adapters.presence import Presence
 from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
@@ -60,7 +59,11 @@ async def run(config: ExecutorConfig, mesh: Mesh) -> None:
 
 
 def _cgroup(config: ExecutorConfig, home: str) -> AbstractContextManager[str]:
-    return own_cgroup(config.cgroup_parent, home) if config.own_cgroup else nullcontext(config.cgroup_parent)
+    if not config.own_cgroup:
+        return nullcontext(config.cgroup_parent)
+    from services.executor.adapters.own_cgroup import own_cgroup  # brings shared.llb along, and most executors do without it
+
+    return own_cgroup(config.cgroup_parent, home)
 
 
 def slots_of(cores: int, memory: int, step: int) -> int:
