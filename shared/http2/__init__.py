@@ -11,7 +11,7 @@ Nouns: `Connection` (one peer's view of a connection), `Limits` (what we announc
 It knows no clock, socket or task; `relax()` is to be called now and then so that the flood counters forget.
 """
 
-from shared.http2.connection import Connection, Role
+from shared.http2.connection import Connection
 from shared.http2.events import (
     ConnectionEnded,
     DataReceived,
@@ -25,6 +25,7 @@ from shared.http2.events import (
 from shared.http2.frames import ErrorCode
 from shared.http2.headers import encode as encode_headers
 from shared.http2.limits import Limits
+from shared.http2.streams import Role
 
 __all__ = [
     "Connection",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 from typing import Final
 
@@ -24,15 +23,10 @@ from shared.http2.header_block import HeaderBlock, without_padding
 from shared.http2.inbound import InboundWindow
 from shared.http2.limits import Limits
 from shared.http2.outbox import Outbox
-from shared.http2.stream import Stream, StreamState
+from shared.http2.streams import Role, Streams
 
 _DRAIN_PING: Final = b"drain-01"
 _UNLIMITED: Final = 1 << 62
-
-
-class Role(enum.Enum):
-    CLIENT = "client"
-    SERVER = "server"
 
 
 class Connection:
@@ -47,21 +41,17 @@ class Connection:
         self.limits = limits or Limits()
         self.ended: ConnectionEnded | None = None
         self.peer_going_away = False
-        self.peer_max_streams = 100
-        """Until the peer's SETTINGS say otherwise: a start that RFC 9113 recommends as a minimum."""
-        self._peer_initial_window = frames.DEFAULT_WINDOW
-        self._streams: dict[int, Stream] = {}
-        self._outbox = Outbox(self._local_end)
         self._guard = FloodGuard(self.limits)
+        self._all = Streams(role, self.limits, self._guard)
+        self._streams = self._all.by_id
+        self._outbox = Outbox(self._all.local_end)
         self._inbound = InboundWindow(self.limits, self._outbox)
+        self._all.connect(self._outbox, self._inbound)
         self._block = HeaderBlock(self.limits)
         self._held = bytearray()
         self._need = len(frames.PREFACE) if role is Role.SERVER else frames.HEADER_SIZE
         self._had_preface = role is Role.CLIENT
         self._had_settings = False
-        self._next_local_id = 1
-        self._last_peer_id = 0
-        self._refuse_above: int | None = None
         self._start()
 
     def _start(self) -> None:
@@ -87,15 +77,13 @@ class Connection:
     def can_open(self) -> bool:
         """Whether `open_stream` may be called now; if not, wait for a stream to end."""
         alive = self.ended is None and not self.peer_going_away
-        return alive and len(self._streams) < self.peer_max_streams and self._next_local_id < frames.MAX_WINDOW
+        return alive and self._all.may_open
 
     def open_stream(self, fields: Iterable[tuple[bytes, bytes]], *, end_stream: bool = False) -> int:
         """Client only: send a request's headers; returns the new stream's id."""
-        stream_id = self._next_local_id
-        self._next_local_id += 2
-        stream = self._add_stream(stream_id)
+        stream = self._all.open()
         self._outbox.put_headers(stream, headers.encode(fields), end_stream=end_stream)
-        return stream_id
+        return stream.stream_id
 
     def send_headers(self, stream_id: int, fields: Iterable[tuple[bytes, bytes]], *, end_stream: bool = False) -> None:
         """Response headers, or trailers with `end_stream`. On a stream that is gone it does nothing."""
@@ -134,24 +122,15 @@ class Connection:
     def acknowledge(self, stream_id: int, size: int) -> None:
         """The application has taken `size` bytes (`DataReceived.flow_size`) of a stream; the peer may send as many more."""
         stream = self._streams.get(stream_id)
-        if stream is None:  # when it ended, what was unread stopped counting
-            return
-        stream.unread -= size
-        self._inbound.taken(size)
-        if not stream.remote_open:
-            return
-        stream.to_credit += size
-        if stream.to_credit * 4 >= self.limits.stream_window:
-            self._outbox.put(frames.window_update_frame(stream_id, stream.to_credit))
-            stream.receive_window += stream.to_credit
-            stream.to_credit = 0
+        if stream is not None:  # when it ended, what was unread stopped counting
+            self._all.acknowledge(stream, size)
 
     def reset(self, stream_id: int, code: ErrorCode = ErrorCode.CANCEL) -> None:
         """Break a stream off from our side."""
         stream = self._streams.get(stream_id)
         if stream is not None:
             self._outbox.put(frames.reset_frame(stream_id, code))
-            self._drop(stream)
+            self._all.drop(stream)
 
     def ping(self, payload: bytes) -> None:
         """`payload`: 8 bytes, which come back as PingAnswered."""
@@ -159,7 +138,7 @@ class Connection:
 
     def drain(self) -> None:
         """Server: tell the peer to open no more streams; those it opened before it heard of that are still served (RFC 9113 §6.8)."""
-        if self._refuse_above is None and self.ended is None:
+        if self._all.refuse_above is None and self.ended is None:
             self._outbox.put(frames.goaway_frame(frames.MAX_WINDOW, ErrorCode.NO_ERROR, b""))
             self.ping(_DRAIN_PING)
 
@@ -167,7 +146,7 @@ class Connection:
         """Say GOAWAY and be done; write what `take` gives, then close the transport."""
         if self.ended is None:
             self.ended = ConnectionEnded(code, reason)
-            self._outbox.put(frames.goaway_frame(self._last_peer_id, code, reason.encode()[:200]))
+            self._outbox.put(frames.goaway_frame(self._all.last_peer_id, code, reason.encode()[:200]))
 
     def take(self, budget: int = _UNLIMITED) -> bytes:
         """Bytes to write now; at most about `budget` of stream data (0 while the transport is blocked)."""
@@ -299,7 +278,7 @@ class Connection:
         self._inbound.received(size)
         stream = self._streams.get(stream_id)
         if stream is None:
-            self._closed_or_fault(stream_id, "DATA")
+            self._all.expect_closed(stream_id, "DATA")
             self._inbound.give_back()
             return
         if not stream.remote_open or not stream.had_headers:
@@ -316,7 +295,7 @@ class Connection:
         self._inbound.give_back()
         events.append(DataReceived(stream_id, data, size, bool(ends)))
         if ends:
-            self._remote_end(stream)
+            self._all.remote_end(stream)
 
     def _headers_frame(self, flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
         if stream_id == 0 or (self.role is Role.SERVER and not stream_id & 1):
@@ -334,7 +313,7 @@ class Connection:
         fields, stream_id, ends = self._block.finish(), self._block.stream_id, self._block.ends_stream
         stream = self._streams.get(stream_id)
         if stream is None:
-            stream = self._accept(stream_id)
+            stream = self._all.accept(stream_id)
             if stream is None:
                 return
         if not stream.remote_open:
@@ -352,38 +331,22 @@ class Connection:
         self._guard.useful()
         events.append(HeadersReceived(stream_id, fields, ends, trailing))
         if ends:
-            self._remote_end(stream)
+            self._all.remote_end(stream)
 
     def _check_trailers(self, stream_id: int, fields: Headers, ends: bool) -> None:
         headers.check_trailers(stream_id, fields)
         if not ends:
             raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "trailers do not end the stream")
 
-    def _accept(self, stream_id: int) -> Stream | None:
-        """A stream for the peer's new request; None if it is refused or the stream is long gone."""
-        if self.role is Role.CLIENT:
-            self._closed_or_fault(stream_id, "HEADERS")
-            return None
-        if stream_id <= self._last_peer_id:
-            self._guard.idle_frame("late HEADERS")
-            return None
-        self._last_peer_id = stream_id
-        full = len(self._streams) >= self.limits.max_streams
-        if full or (self._refuse_above is not None and stream_id > self._refuse_above):
-            self._guard.stream_abandoned()
-            self._outbox.put(frames.reset_frame(stream_id, ErrorCode.REFUSED_STREAM))
-            return None
-        return self._add_stream(stream_id)
-
     def _reset_frame(self, stream_id: int, body: bytes, events: list[Event]) -> None:
         _exact(body, 4, "RST_STREAM")
         stream = self._streams.get(stream_id)
         if stream is None:
-            self._closed_or_fault(stream_id, "RST_STREAM")
+            self._all.expect_closed(stream_id, "RST_STREAM")
             return
         if self.role is Role.SERVER:
             self._guard.stream_abandoned()
-        self._drop(stream)
+        self._all.drop(stream)
         events.append(StreamReset(stream_id, ErrorCode.of(int.from_bytes(body)), True))
 
     def _settings(self, flags: int, stream_id: int, body: bytes) -> None:
@@ -402,15 +365,11 @@ class Connection:
     def _setting(self, key: int, value: int) -> None:
         match key:
             case frames.SETTING_INITIAL_WINDOW_SIZE:
-                if value > frames.MAX_WINDOW:
-                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "initial window is too large")
-                difference, self._peer_initial_window = value - self._peer_initial_window, value
-                for stream in self._streams.values():
-                    self._outbox.adjust(difference, stream)
+                self._all.set_initial_window(value)
             case frames.SETTING_MAX_FRAME_SIZE:
                 self._outbox.set_frame_size(value)
             case frames.SETTING_MAX_CONCURRENT_STREAMS:
-                self.peer_max_streams = value
+                self._all.most = value
             case frames.SETTING_ENABLE_PUSH if value > 1:
                 raise protocol_fault("SETTINGS_ENABLE_PUSH is neither 0 nor 1")
             case _:
@@ -423,9 +382,9 @@ class Connection:
         if not flags & frames.ACK:
             self._guard.idle_frame("PING")
             self._outbox.put(frames.ping_frame(body, ack=True))
-        elif body == _DRAIN_PING and self._refuse_above is None:
-            self._refuse_above = self._last_peer_id
-            self._outbox.put(frames.goaway_frame(self._last_peer_id, ErrorCode.NO_ERROR, b""))
+        elif body == _DRAIN_PING and self._all.refuse_above is None:
+            self._all.refuse_above = self._all.last_peer_id
+            self._outbox.put(frames.goaway_frame(self._all.last_peer_id, ErrorCode.NO_ERROR, b""))
         else:
             events.append(PingAnswered(body))
 
@@ -436,16 +395,14 @@ class Connection:
         last, code = int.from_bytes(body[:4]) & 0x7FFF_FFFF, ErrorCode.of(int.from_bytes(body[4:8]))
         events.append(GoAwayReceived(last, code, body[8:]))
         if self.role is Role.CLIENT:
-            for stream in [s for s in self._streams.values() if s.stream_id > last]:
-                self._drop(stream)
-                events.append(StreamReset(stream.stream_id, ErrorCode.REFUSED_STREAM, True))
+            events += [StreamReset(refused, ErrorCode.REFUSED_STREAM, True) for refused in self._all.refused_above(last)]
 
     def _window_update(self, stream_id: int, body: bytes) -> None:
         _exact(body, 4, "WINDOW_UPDATE")
         increment = int.from_bytes(body) & 0x7FFF_FFFF
         stream = self._streams.get(stream_id)
         if stream_id and stream is None:
-            self._closed_or_fault(stream_id, "WINDOW_UPDATE")
+            self._all.expect_closed(stream_id, "WINDOW_UPDATE")
         elif not increment and stream is None:
             raise protocol_fault("WINDOW_UPDATE by 0")
         elif not increment:
@@ -460,53 +417,9 @@ class Connection:
         _exact(body, 5, "PRIORITY")
         self._guard.idle_frame("PRIORITY")
 
-    # -- streams ----------------------------------------------------------------------------------------------------
-
-    def _add_stream(self, stream_id: int) -> Stream:
-        stream = Stream(stream_id=stream_id, receive_window=self.limits.stream_window, send_window=self._peer_initial_window)
-        self._streams[stream_id] = stream
-        return stream
-
-    def _closed_or_fault(self, stream_id: int, kind: str) -> None:
-        """Late frames of closed streams are part of life; those of streams that never were are not (RFC 9113 §5.1)."""
-        ours = bool(stream_id & 1) is (self.role is Role.CLIENT)
-        known = stream_id < self._next_local_id if ours else stream_id <= self._last_peer_id
-        if not stream_id or not known:
-            raise protocol_fault(f"{kind} on idle stream {stream_id}")
-        self._guard.idle_frame(f"late {kind}")
-
     def _break_stream(self, fault: StreamFault, events: list[Event]) -> None:
-        self._outbox.put(frames.reset_frame(fault.stream_id, fault.code))
-        self._guard.stream_abandoned()
-        stream = self._streams.get(fault.stream_id)
-        if stream is not None:
-            self._drop(stream)
+        if self._all.break_off(fault):
             events.append(StreamReset(fault.stream_id, fault.code, False))
-
-    def _remote_end(self, stream: Stream) -> None:
-        if stream.local_open:
-            stream.state = StreamState.HALF_CLOSED_REMOTE
-        else:
-            self._done(stream)
-
-    def _local_end(self, stream: Stream) -> None:
-        """Our last frame is queued. A server that has answered wants no more of the request (RFC 9113 §8.1)."""
-        if not stream.remote_open:
-            self._done(stream)
-        elif self.role is Role.SERVER:
-            self._outbox.put(frames.reset_frame(stream.stream_id, ErrorCode.NO_ERROR))
-            self._done(stream)
-        else:
-            stream.state = StreamState.HALF_CLOSED_LOCAL
-
-    def _done(self, stream: Stream) -> None:
-        self._guard.stream_finished()
-        self._drop(stream)
-
-    def _drop(self, stream: Stream) -> None:
-        self._streams.pop(stream.stream_id, None)
-        self._inbound.taken(stream.unread)
-        self._outbox.forget(stream)
 
 
 def _exact(body: bytes, size: int, kind: str) -> None:
