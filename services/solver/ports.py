@@ -7,9 +7,12 @@ from typing import Any, Protocol
 from services.solver.core.cache_key import CacheKey
 from services.solver.core.graph import LlbOp
 from services.solver.core.questions import Question, Reply
+from services.solver.core.source_policy import RegexQuestion, RegexReply
 from services.solver.core.vertex import ContentSelector, Digest, Vertex
+from shared.errors import Detail
 from shared.model import CacheEntry, Layer, LogChunk, Platform, Ref, Status
 from shared.wire.messages import (
+    BridgeResolveSource,
     BridgeResult,
     BuildEvents,
     ChainNode,
@@ -27,6 +30,7 @@ from shared.wire.messages import (
     RunImage,
     RunProcess,
     Scope,
+    SourceMeta,
     SourceResolved,
     StatContainerFile,
     TypedAttrs,
@@ -164,6 +168,31 @@ class ContainerHosts(Protocol):
 
 
 ContainerFiles = ReadContainerFile | ReadContainerDir | StatContainerFile
+
+
+class Regexes(Protocol):
+    """Regular expressions of clients."""
+
+    async def ask(self, question: RegexQuestion) -> RegexReply:
+        """Raises BuildFailed for a bad expression, and for one that takes too long."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a policy session decides: `action` as sent (PolicyAction; -1 = nothing). `update` = marshaled pb.SourceOp."""
+
+    action: int
+    update: bytes | None = None
+    denied: Detail | None = None
+
+
+class Verdicts(Protocol):
+    """The policy session of a client."""
+
+    async def ask(self, session: str, known: SourceMeta, platform: Platform | None) -> Verdict | BridgeResolveSource:
+        """Its decision about a source of which so much is known, or what else it wants to know."""
+        ...
 
 
 class Fleet(Protocol):

@@ -16,7 +16,6 @@ NOT_SERVED = (
     "exec.meta.cdi",
     "exec.meta.network.proxy",
     "exec.meta.security.devices",
-    "source.policy",
 )
 """Beginnings of names."""
 

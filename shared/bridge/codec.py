@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from shared.errors import InvalidInput, Unsupported
+from shared.errors import InvalidInput
 from shared.model import Platform, SourceInfo, SourcePosition, SourceRange
 from shared.pb import apicaps_pb2, fsutil_stat_pb2, gateway_pb2, ops_pb2, worker_pb2
 from shared.wire.build import (
@@ -54,10 +54,8 @@ def read_solve(message: gateway_pb2.SolveRequest) -> BridgeSolve:
 
 
 def policies(messages: Sequence[Any]) -> tuple[bytes, ...]:
-    """Raises Unsupported for any: ignoring a rule that denies something would be worse than refusing."""
-    if messages:
-        raise Unsupported("source policies are not supported by this server yet")
-    return ()
+    """Rules about sources that hold for this request, marshalled."""
+    return tuple(message.SerializeToString() for message in messages)
 
 
 def platform(message: ops_pb2.Platform) -> Platform:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from shared.errors import InvalidInput, Unsupported, UserError
+from shared.errors import InvalidInput, UserError
 from shared.model import require_safe_id
 
 COMPATIBILITY_VERSIONS = (10, 20, 30)
@@ -70,9 +70,6 @@ def canonical(request: SolveRequest, *, allowed_entitlements: Collection[str]) -
     _check_ids(request)
     if request.definition and request.frontend:
         raise UserError("invalid request: both Definition and Frontend are set")
-    if request.source_policy or request.source_policy_session:
-        # ignoring a rule that denies something would be worse than refusing the build
-        raise Unsupported("source policies are not supported by this server yet")
     folded = _fold_legacy(request)
     version = _compatibility_version(folded.compatibility_version)
     check_entitlements(folded.entitlements, allowed=allowed_entitlements)

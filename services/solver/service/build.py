@@ -1,24 +1,25 @@
 """One running build: the three request shapes, sub-solves, and what the bridge may ask of it (control/control.go, llbsolver/solver.go)."""
 
 import asyncio
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.solver.core.graph import DEFAULT_CLASS, LoadRules, load_graph, wanted_class, wanted_priority
 from services.solver.core.provenance.callers import Producers, Request
 from services.solver.core.provenance.sources import ImageSource
-from services.solver.ports import BuildMemory, ContainerHosts, Files, Fleet, Frontends, Work
+from services.solver.ports import BuildMemory, ContainerHosts, Files, Fleet, Frontends, Regexes, Verdicts, Work
 from services.solver.service.caching import CacheRoads, Caching, imports_in
 from services.solver.service.containers import Containers
 from services.solver.service.engine import Engine, Job, scope_for
 from services.solver.service.ledger import Ledger, inputs_of
+from services.solver.service.policies import SourcePolicies
 from services.solver.service.progress import Stream
+from services.solver.service.resolving import Resolving
 from services.solver.service.results import Handle, Handles, vertex_of
 from shared.errors import LEFT, BuildFailed, BuildmeshError, Code, InvalidInput, NotFound, first_failure, read_left, solve_detail
-from shared.llb import Definition, Op, decode_definition, decode_source_op, encode_op, op_json
-from shared.model import Digest, Platform, Ref, Warn, format_platform, is_digest
+from shared.llb import Definition, decode_definition, decode_source_op, op_json
+from shared.model import Digest, Platform, Ref, Warn, is_digest
 from shared.run import new_id
 from shared.wire import subjects
 from shared.wire.failure import from_failure
@@ -32,13 +33,11 @@ from shared.wire.messages import (
     BridgeRunImage,
     BridgeSolve,
     BridgeWarn,
-    ResolveSource,
     RunFrontend,
     RunImage,
     Scope,
     SolveBuild,
     SourceMeta,
-    SourceResolved,
 )
 
 FRONTENDS = ("dockerfile.v0", "gateway.v0")
@@ -58,6 +57,8 @@ class World:
     caches: CacheRoads
     memory: BuildMemory
     containers: ContainerHosts
+    regexes: Regexes
+    verdicts: Verdicts
     producers: Producers = field(default_factory=Producers)
     provenance_env: Mapping[str, Any] = field(default_factory=dict)
 
@@ -76,8 +77,15 @@ class RunningBuild:
         self.ledger = Ledger(_request(request.frontend, request.frontend_opts, request.frontend_inputs), world.producers)
         self.caching = Caching(world.caches, stream, request.session, scope_for([self.job]))
         self.containers = Containers(world.containers, self.handle, self.scope, world.fleet.default_platform)
+        self._resolving = Resolving(world.work, stream, self.scope, world.fleet.default_platform)
+        self._policies = self._resolving.policies = SourcePolicies(
+            request.source_policy,
+            request.source_policy_session,
+            regexes=world.regexes,
+            verdicts=world.verdicts,
+            resolve=self._resolving.plain,
+        )
         self._returned: asyncio.Future[BridgeResult] = asyncio.get_running_loop().create_future()
-        self._resolved: dict[tuple[object, ...], asyncio.Future[SourceMeta]] = {}
         self.ownership = asyncio.timeout(None)  # ends when another solver has taken the build over
         self._given: BridgeReturn | None = None
         self._kept: list[str] = []
@@ -154,7 +162,7 @@ class RunningBuild:
         if id not in self.handles:
             kept = await self._world.memory.recall(self.ref, id)
             if isinstance(kept, BridgeRef) and kept.id == id and kept.definition and id not in self.handles:
-                self._load(kept.definition, id=id)
+                await self._load(kept.definition, id=id)
                 self.ledger.client.handles.append(id)
                 self._kept.append(id)
         return self.handles.get(id)
@@ -175,7 +183,7 @@ class RunningBuild:
             result = await self._run_frontend(request, started.id)
             self.ledger.end(caller, started, [self.handles.get(ref.id) for ref in all_refs(result) if ref.id])
         elif request.definition:
-            result = BridgeResult(ref=self._load(request.definition))
+            result = BridgeResult(ref=await self._load(request.definition, policies=request.source_policies))
             caller.handles += [ref.id for ref in all_refs(result) if ref.id]
         else:
             result = BridgeResult()
@@ -187,9 +195,9 @@ class RunningBuild:
             await self.evaluate(result)
         return result
 
-    def _load(self, raw: bytes, *, id: str = "") -> BridgeRef:
+    async def _load(self, raw: bytes, *, id: str = "", policies: Sequence[bytes] = ()) -> BridgeRef:
         try:
-            definition = decode_definition(raw)
+            definition = await self._policies.definition(decode_definition(raw), policies)
             rules = LoadRules(
                 default_platform=self.default_platform,
                 entitlements=self.job.entitlements,
@@ -321,60 +329,14 @@ class RunningBuild:
             self._returned.set_result(result)
 
     async def resolve_source(self, request: BridgeResolveSource) -> SourceMeta:
-        """Resolve a source, once per build for equal questions."""
-        key = (
-            request.source,
-            request.platform,
-            request.resolve_mode,
-            request.no_config,
-            request.return_object,
-            request.session,
-            request.store,
-        )
-        if (known := self._resolved.get(key)) is not None:
-            return self._seen(request, await asyncio.shield(known))
-        answer: asyncio.Future[SourceMeta] = asyncio.get_running_loop().create_future()
-        self._resolved[key] = answer
-        try:
-            meta = await self._resolve_source(request)
-        except BaseException as error:
-            del self._resolved[key]
-            failed = error if isinstance(error, BuildmeshError) else NotFound("the question was given up")
-            answer.set_exception(failed)
-            answer.exception()  # nobody else may be waiting
-            raise
-        answer.set_result(meta)
-        return self._seen(request, meta)
-
-    def _seen(self, request: BridgeResolveSource, meta: SourceMeta) -> SourceMeta:
-        """Who looked an image up has it among its materials."""
+        """Facts about a source; who looked an image up has it among its materials."""
+        meta = await self._resolving.resolve(request)
         if meta.image_digest:
             scheme, _, ref = decode_source_op(meta.source).identifier.partition("://")
             local = scheme != "docker-image"
             image = ImageSource(ref=ref, digest=meta.image_digest, platform=request.platform, local=local)
             self.ledger.caller(request.caller).images.append(image)
         return meta
-
-    async def _resolve_source(self, request: BridgeResolveSource) -> SourceMeta:
-        source = decode_source_op(request.source)
-        if request.session or request.store:
-            extra = {"oci.session": request.session, "oci.store": request.store}
-            source = replace(source, attrs={**source.attrs, **{k: v for k, v in extra.items() if v}})
-        platform = (request.platform or self.default_platform).normalized()
-        name = request.log_name or f"resolve image config for {source.identifier}"
-        vertex = Digest("sha256:" + hashlib.sha256((source.identifier + format_platform(platform, full=True)).encode()).hexdigest())
-        order = ResolveSource(
-            vertex=vertex,
-            op=encode_op(Op(kind=source, platform=platform)),
-            platform=platform,
-            scope=self.scope,
-            resolve_mode=request.resolve_mode,
-            for_meta=True,
-            no_config=request.no_config,
-            return_object=request.return_object,
-        )
-        async with self.stream.step(vertex, name):
-            return _meta(request.source, await self._world.work.resolve(order, self.stream.heard))
 
 
 async def _all_refs_of(handles: list[Handle]) -> None:
@@ -411,19 +373,3 @@ def _with_builtin_dockerfile(request: SolveBuild) -> SolveBuild:
         return request
     del opts["source"]
     return replace(request, frontend="dockerfile.v0", frontend_opts=opts)
-
-
-def _meta(source: bytes, resolved: SourceResolved) -> SourceMeta:
-    return SourceMeta(
-        source=source,
-        image_digest=resolved.image_digest,
-        image_config=resolved.image_config,
-        git_checksum=resolved.git_checksum,
-        git_ref=resolved.git_ref,
-        git_commit_checksum=resolved.git_commit_checksum,
-        git_commit_object=resolved.git_commit_object,
-        git_tag_object=resolved.git_tag_object,
-        http_checksum=resolved.http_checksum,
-        http_filename=resolved.http_filename,
-        http_last_modified=resolved.http_last_modified,
-    )

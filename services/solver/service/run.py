@@ -11,6 +11,8 @@ from services.solver.adapters.containers import ExecutorContainers
 from services.solver.adapters.executors import ExecutorFleet, ExecutorWork
 from services.solver.adapters.fleet_runs import FleetRuns, Unshared
 from services.solver.adapters.outlets import BusJournal, BusLeases, ExporterCalls, FrontendCalls
+from services.solver.adapters.policy_sessions import PolicySessions
+from services.solver.adapters.regexes import RegexProcesses
 from services.solver.config import SolverConfig
 from services.solver.core.graph import LoadRules
 from services.solver.core.scheduler import Scheduler
@@ -96,6 +98,8 @@ def _world(mesh: Mesh, engine: Engine, work: ExecutorWork, fleet: ExecutorFleet,
         caches=caches,
         memory=NoMemory() if mesh.alone else BusMemory(mesh.bus, BlobClaims(mesh.blobs), new_id(), mesh.log),
         containers=ExecutorContainers(mesh.calls, fleet),
+        regexes=RegexProcesses(),
+        verdicts=PolicySessions(mesh.sessions),
         provenance_env=_environment(config),
     )
 

@@ -9,8 +9,8 @@ import pytest
 from google.rpc import status_pb2
 
 from shared.bridge.caps import LLB_CAPS
-from shared.errors import BuildmeshError, InvalidInput, NotFound, Unsupported
-from shared.pb import control_pb2, ops_pb2, source_policy_pb2
+from shared.errors import BuildmeshError, InvalidInput, NotFound
+from shared.pb import control_pb2, ops_pb2
 from shared.pb import gateway_pb2 as pb
 from shared.rpc.client import CallOpener
 from shared.wire.build import (
@@ -173,8 +173,6 @@ async def test_refused(world: World) -> None:
         getattr(both.Definition, "def").append(b"x")
         with pytest.raises(InvalidInput, match="both Definition and Frontend"):
             await ask(client, "Solve", both, pb.SolveResponse)
-        with pytest.raises(Unsupported, match="source policies"):
-            await ask(client, "Solve", pb.SolveRequest(SourcePolicies=[source_policy_pb2.Policy()]), pb.SolveResponse)
         with pytest.raises(InvalidInput, match="range without start"):
             await ask(client, "Warn", pb.WarnRequest(ranges=[ops_pb2.Range()]), pb.WarnResponse)
         with pytest.raises(InvalidInput, match="failed to parse IP nowhere"):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from services.gateway.core.solve_request import Part, SolveRequest, canonical, check_entitlements, parse_attestations
-from shared.errors import BuildmeshError, Code, InvalidInput, Unsupported, UserError
+from shared.errors import BuildmeshError, Code, InvalidInput, UserError
 
 BASE = SolveRequest(ref="abc")
 
@@ -89,11 +89,11 @@ def test_hostile_refs_are_refused(ref: str) -> None:
         accept(session="../x")
 
 
-def test_source_policies_are_refused_rather_than_ignored() -> None:
+def test_source_policies_are_handed_on() -> None:
     """A rule that denies something must not be dropped."""
-    for fields in ({"source_policy": b"x"}, {"source_policy_session": "s1"}):
-        with pytest.raises(Unsupported, match="source policies"):
-            accept(**fields)
+    found = accept(source_policy=b"x", source_policy_session="s1")
+
+    assert (found.source_policy, found.source_policy_session) == (b"x", "s1")
 
 
 def test_granted_entitlements_pass() -> None:
