@@ -36,7 +36,7 @@ def test_deny_and_convert(buildctl: Buildctl, context: Make, busybox: str, tmp_p
 def test_an_expression_that_takes_for_ever(lone_buildctl: Buildctl, context: Make, busybox: str, tmp_path: Path) -> None:
     """It is refused after a while; the daemon serves others."""
     name = f"localhost:1/{'a' * 60}:b"
-    rule = {"action": "DENY", "selector": {"identifier": "docker-image://localhost:1/(a+)+$", "matchType": "REGEX"}}
+    rule = {"action": "DENY", "selector": {"identifier": "docker-image://localhost:1/(a+)+$", "match_type": "REGEX"}}
     slow = policy(tmp_path, rule)
     with pytest.raises(ClientFailed, match="takes too long"):
         lone_buildctl.build(context(f"FROM {name}\n"), f"--source-policy-file={slow}", seconds=60)
