@@ -47,21 +47,21 @@ def test_one_trace_over_the_client_and_all_services(fleet: Fleet, built: str) ->
         found = {process["serviceName"] for trace in own[:1] for process in trace["processes"].values()}
 
 
-def test_every_process_is_scraped(fleet: Fleet) -> None:
+def test_every_process_is_scraped(prometheus: str) -> None:
     """Found by Docker's DNS, labelled with the service."""
     deadline = time.monotonic() + 30
     seen: set[str] = set()
     while seen != {name.removeprefix("buildmesh-") for name in SERVICES}:
         assert time.monotonic() < deadline, f"only {sorted(seen)} answer"
         time.sleep(0.3)
-        seen = {row["metric"]["service"] for row in ask(fleet, "up == 1")}
+        seen = {row["metric"]["service"] for row in ask(prometheus, "up == 1")}
 
 
-def test_each_question_of_the_board_is_answered(fleet: Fleet, built: str) -> None:
+def test_each_question_of_the_board_is_answered(prometheus: str, built: str) -> None:
     """Prometheus takes every query, and after a build each one has something to show."""
     questions = [target["expr"] for panel in json.loads(BOARD.read_text())["panels"] for target in panel.get("targets", [])]
     began, silent, last = time.monotonic(), questions, questions
-    while silent := [question for question in silent if not ask(fleet, question)]:
+    while silent := [question for question in silent if not ask(prometheus, question)]:
         assert time.monotonic() - began < 120, "no answer to\n" + "\n".join(silent)
         last = silent
         time.sleep(1)
@@ -69,15 +69,21 @@ def test_each_question_of_the_board_is_answered(fleet: Fleet, built: str) -> Non
     assert len(questions) > 20
 
 
-def test_buildkits_own_metrics_are_there(fleet: Fleet, built: str) -> None:
+def test_buildkits_own_metrics_are_there(prometheus: str, built: str) -> None:
     for question in ('buildkit_builds_total{status="success"} >= 1', 'buildkit_builds_steps_total{kind="total"} > 1'):
-        assert ask(fleet, question)
+        assert ask(prometheus, question)
 
 
-def ask(fleet: Fleet, question: str) -> list[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def prometheus(fleet: Fleet) -> str:
+    """Where it answers."""
+    [container] = fleet.compose.containers("prometheus")
+    return f"http://{container.address('_mesh')}:9090"
+
+
+def ask(prometheus: str, question: str) -> list[dict[str, Any]]:
     """Prometheus' answer now. A question that it does not understand is an HTTPError."""
-    [prometheus] = fleet.compose.containers("prometheus")
-    url = f"http://{prometheus.address('_mesh')}:9090/api/v1/query?" + urllib.parse.urlencode({"query": question})
+    url = f"{prometheus}/api/v1/query?" + urllib.parse.urlencode({"query": question})
     result: list[dict[str, Any]] = get(url)["data"]["result"]
     return result
 
