@@ -288,3 +288,19 @@ async def test_without_a_cachestore_it_just_runs(monkeypatch: pytest.MonkeyPatch
         work.end.set()
         async with asyncio.timeout(15):
             assert await runs.run(vertex(), keys(), work, Ears()) == (RESULT,)
+
+
+async def test_a_kept_result_that_is_lost_is_made_again() -> None:
+    """An executor goes away right after a step: for some seconds its run could still be joined, which would give the lost result again."""
+    async with world() as mesh:
+        one, two = await mesh.solver("one"), await mesh.solver("two")
+        work = Work()
+        work.end.set()
+        await one.run(vertex(), keys(), work, Ears())
+        assert await two.run(vertex(), keys(), work, Ears()) == (RESULT,)
+        assert work.runs == 1
+
+        two.lost([RESULT.id])
+        await two.run(vertex(), keys(), work, Ears())
+
+        assert work.runs == 2
