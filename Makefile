@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
-.PHONY: quickstart test check bench proto stack fmt lock tools python
+.PHONY: quickstart test chaos check bench proto stack fmt lock tools python
 
 DEV = $$(tests/tools/venv dev)
 CODE = services shared client tests
@@ -15,6 +15,9 @@ quickstart: ## build examples/hello with the all-in-one and run the result
 
 test: tools ## every test, on real parts
 	@tests/tools/suite $(DEV)/bin/python $(ARGS)
+
+chaos: tools ## kill, stop and drain everything under load, with several seeds; SEEDS=1,2,… chooses them
+	@BUILDMESH_CHAOS_SEEDS=$(or $(SEEDS),1,2,3,4,5) $(DEV)/bin/python -m pytest -s tests/chaos $(ARGS)
 
 check: python ## format, lint, types, import contracts, fast tests: under a minute
 	@$(DEV)/bin/python tests/tools/check $(ARGS)

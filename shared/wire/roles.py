@@ -64,7 +64,9 @@ ROLES: Final[Mapping[str, Role]] = {
         says=frozenset({subjects.NEIGHBOURS}),
         hears=frozenset({subjects.LEASES, subjects.NEIGHBOURS}),
         watches=frozenset({subjects.KV_SESSIONS}),
-        writes=frozenset({subjects.KV_EXECUTORS, subjects.KV_CONTEXTS, subjects.KV_PULLS, subjects.KV_ETAGS, subjects.KV_ORIGINS}),
+        writes=frozenset(
+            {subjects.KV_EXECUTORS, subjects.KV_CONTEXTS, subjects.KV_PULLS, subjects.KV_ETAGS, subjects.KV_ORIGINS, subjects.KV_LOCKS}
+        ),
     ),
     "exporter": Role(
         asks=frozenset({subjects.EXECUTOR, ONE_EXECUTOR}),

@@ -25,6 +25,7 @@ KV_BRIDGES = "bridges"  # <build ref>.<name> → what another solver needs to go
 KV_CONTEXTS = "contexts"  # digest of a local directory's name → the executor that has its last state, with TTL
 KV_PULLS = "pulls"  # what is being downloaded → the executor that does it, with TTL
 KV_LEADERS = "leaders"  # service → id of the process that leads, with TTL
+KV_LOCKS = "locks"  # hash of a lock's name → its holder, with TTL
 KV_PINS = "pins"  # owner (a build ref) → digests, one a line: blobs that garbage collection must keep, kept
 KV_KEYS = "cache-keys"  # the cache index
 KV_ETAGS = "http-etags"  # what servers said about what executors have downloaded

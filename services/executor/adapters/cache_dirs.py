@@ -1,16 +1,17 @@
 """Cache mounts: mutable snapshots that outlive the step (solver/llbsolver/mounts/mount.go; reference 03 §3).
 
 SHARED: all who want a key at the same time get the same directory. PRIVATE: an unused one, else a new one. LOCKED: wait until
-the one there is becomes free.
+the one there is becomes free; with `locks` (a fleet), on whatever executor it is used.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
+from services.executor.adapters.fleet_locks import FleetLocks
 from services.executor.core.snapshots import RecordType
 from services.executor.ports import SnapshotStore
 from shared.blobs.threads import Pool
@@ -31,9 +32,10 @@ class _Shared:
 class CacheDirs:
     """Directories by key `<id>` or `<id>:<snapshot the directory begins with>`."""
 
-    def __init__(self, store: SnapshotStore, threads: Pool) -> None:
+    def __init__(self, store: SnapshotStore, threads: Pool, locks: FleetLocks | None = None) -> None:
         self._store = store
         self._threads = threads
+        self._locks = locks
         self._shared: dict[str, _Shared] = {}
         self._lock = asyncio.Lock()
         self._emptied: dict[tuple[str, str], None] = {}
@@ -53,11 +55,15 @@ class CacheDirs:
                         del self._shared[key]
                     await self._threads.finish(self._store.unclaim, entry.id)
             return
-        snapshot = await self._own(key, base, description, wait=sharing is Sharing.LOCKED)
-        try:
-            yield snapshot
-        finally:
-            await self._threads.finish(self._store.unclaim, snapshot)
+        async with self._locked(key, sharing):
+            snapshot = await self._own(key, base, description, wait=sharing is Sharing.LOCKED)
+            try:
+                yield snapshot
+            finally:
+                await self._threads.finish(self._store.unclaim, snapshot)
+
+    def _locked(self, key: str, sharing: Sharing) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self._locks is None or sharing is not Sharing.LOCKED else self._locks.hold(key)
 
     async def _join(self, key: str, base: str | None, description: str) -> _Shared:
         async with self._lock:

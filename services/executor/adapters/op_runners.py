@@ -13,6 +13,7 @@ from services.executor.adapters.closed_networks import close_networks
 from services.executor.adapters.container_files import ContainerFiles
 from services.executor.adapters.exec_bundle import Bundles
 from services.executor.adapters.exec_given import ExecParts
+from services.executor.adapters.fleet_locks import FleetLocks
 from services.executor.adapters.host import look_at_host
 from services.executor.adapters.network import open_networks
 from services.executor.adapters.ops_exec import ExecRunner
@@ -47,7 +48,8 @@ async def make_runners(
     """
     if settings.network.closed:
         await _close(settings.network)
-    exec_parts = await threads.finish(_exec_parts, settings, mesh, root, store, threads, platforms)
+    locks = None if mesh.alone else FleetLocks(mesh.bus, tasks)
+    exec_parts = await threads.finish(_exec_parts, settings, mesh, root, store, threads, platforms, locks)
     return {
         ExecOp: ExecRunner(exec_parts),
         FileOp: FileRunner(mesh.instance, store, threads),
@@ -63,7 +65,13 @@ async def _close(network: NetworkConfig) -> None:
 
 
 def _exec_parts(
-    settings: StepSettings, mesh: Mesh, root: Path, store: SnapshotStore, threads: Pool, platforms: tuple[Platform, ...]
+    settings: StepSettings,
+    mesh: Mesh,
+    root: Path,
+    store: SnapshotStore,
+    threads: Pool,
+    platforms: tuple[Platform, ...],
+    locks: FleetLocks | None,
 ) -> ExecParts:
     runc = Runc(find_runtime(settings.runtime), root / "runc")
     runc.clear()
@@ -83,7 +91,7 @@ def _exec_parts(
         runc=runc,
         bundles=bundles,
         networks=open_networks(net, root, threads),
-        caches=CacheDirs(store, threads),
+        caches=CacheDirs(store, threads, locks),
         agents=AgentSockets(root / "ssh", mesh.sessions),
         links=mesh.sessions,
         platforms=tuple(p.normalized() for p in platforms),
