@@ -127,18 +127,38 @@ def fake_images() -> dict[str, FakeImage]:
     return {f"docker.io/{name}": FakeImage(digest=digest(image.root), configs=image.configs) for name, image in made_images().items()}
 
 
+class InventedImages(dict[str, FakeImage]):
+    """Images by normalized reference; what is asked for and not there is made up, and pushed into the registry at `url`."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(fake_images())
+        self._url = url
+        self._any = _make(_ALL, _with_config(WorkingDir="/w", User="me"))
+
+    def get(self, name: str, default: Any = None) -> FakeImage:
+        """Any name but a digest has an image."""
+        if name not in self:
+            _push(self._url, name.partition("/")[2], self._any)
+            self[name] = FakeImage(digest=digest(self._any.root), configs=self._any.configs)
+        return self[name]
+
+
 def push_all(url: str) -> None:
     """Into the registry at `url` (http://host:port)."""
     for name, image in made_images().items():
-        repository, _, tag = name.rpartition(":")
-        for data in image.blobs.values():
-            with _request("POST", f"{url}/v2/{repository}/blobs/uploads/", b"") as answer:
-                location = answer.headers["Location"]
-            separator = "&" if "?" in location else "?"
-            _request("PUT", f"{location}{separator}digest={digest(data)}", data, "application/octet-stream").close()
-        for key, data in (*image.manifests.items(), (tag, image.root)):
-            kind = image.media_type if key == tag else _OCI + "manifest.v1+json"
-            _request("PUT", f"{url}/v2/{repository}/manifests/{key}", data, kind).close()
+        _push(url, name, image)
+
+
+def _push(url: str, name: str, image: MadeImage) -> None:
+    repository, _, tag = name.rpartition(":")
+    for data in image.blobs.values():
+        with _request("POST", f"{url}/v2/{repository}/blobs/uploads/", b"") as answer:
+            location = answer.headers["Location"]
+        separator = "&" if "?" in location else "?"
+        _request("PUT", f"{location}{separator}digest={digest(data)}", data, "application/octet-stream").close()
+    for key, data in (*image.manifests.items(), (tag, image.root)):
+        kind = image.media_type if key == tag else _OCI + "manifest.v1+json"
+        _request("PUT", f"{url}/v2/{repository}/manifests/{key}", data, kind).close()
 
 
 def _request(method: str, url: str, data: bytes, content_type: str = "") -> Any:

@@ -101,6 +101,15 @@ def edit_distance(a: Sequence[str], b: Sequence[str], limit: int) -> int:
     """Levenshtein distance of `a` and `b`, or any number ≥ `limit` once it is known not to be below it."""
     if abs(len(a) - len(b)) >= limit:
         return limit
+    start, ends = 0, (len(a), len(b))
+    while start < min(ends) and a[start] == b[start]:
+        start += 1
+    while start < min(ends) and a[ends[0] - 1] == b[ends[1] - 1]:
+        ends = ends[0] - 1, ends[1] - 1
+    a, b = a[start : ends[0]], b[start : ends[1]]  # equal beginnings and ends need no edits
+    short, long = sorted((a, b), key=len)
+    if len(short) <= 1:
+        return len(long) - (1 if short and short[0] in long else 0)
     row = list(range(len(b) + 1))
     for i, ca in enumerate(a, 1):
         previous, row = row, [i]
