@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -20,6 +20,7 @@ WORKERS = 2
 WAITING = 1000  # refs; what is more is published when somebody asks for it
 LONGEST = 127  # layers; an image can't have more. Each result is told with its whole chain, which would grow with the square
 BATCH = 64  # refs told of in one message
+YIELD = 1.0  # seconds that a result waits when all slots are taken
 SETTLE = 0.02  # seconds in which what was published together is told together
 KNOWN = 1000  # executors that are kept in mind before those that are gone are sorted out
 LAST = 30.0  # seconds that a process which stops gives to what still waits
@@ -79,9 +80,12 @@ class Neighbours:
 
 
 class Publisher:
-    """Packs what is offered, each ref once, newest first: what was just made is wanted next."""
+    """Packs what is offered, each ref once, newest first: what was just made is wanted next. While `busy()` it lets the steps go first."""
 
-    def __init__(self, *, home: str, packs: Packs, calls: Calls, wanted: "Neighbours | bool", log: Log) -> None:
+    def __init__(
+        self, *, home: str, packs: Packs, calls: Calls, wanted: "Neighbours | bool", log: Log, busy: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._busy = busy
         self._home, self._packs, self._calls, self._wanted, self._log = home, packs, calls, wanted, log
         self._waiting: OrderedDict[str, tuple[Ref, Scope]] = OrderedDict()
         self._news = asyncio.Event()
@@ -121,6 +125,8 @@ class Publisher:
     async def _work(self) -> None:
         while True:
             await self._news.wait()
+            if self._waiting and self._busy():
+                await asyncio.sleep(YIELD)
             if self._waiting:
                 await self._next()
             else:
@@ -130,8 +136,8 @@ class Publisher:
         id, (ref, scope) = self._waiting.popitem()
         try:
             layers = await self._packs.pack(id, transport_of(ref, scope), Silent())
-        except BuildmeshError as error:  # pruned meanwhile, a full disk, …: whoever needs it asks for it
-            self._log.info("a result was not published", ref=id, error=error.message)
+        except Exception as error:  # pruned meanwhile, a full disk, …: whoever needs it asks for it
+            self._log.info("a result was not published", ref=id, error=f"{type(error).__name__}: {error}")
             return
         if 0 < len(layers) <= LONGEST:
             self._published.append(Ref(id=id, home=self._home, layers=layers, size=ref.size))

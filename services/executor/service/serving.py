@@ -123,7 +123,7 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
     containers = Containers(home=home, parts=exec_parts, materialise=materialise, tasks=tasks, log=mesh.log)
     landings = Landings(owner=home, relay="", registry=held_here(mesh.sessions), bus=mesh.bus)
     packer = LayerPacker(store=store, blobs=mesh.blobs, fetch=fetch, threads=threads, scratch=parts.root / "packing")
-    publisher = _publisher(config, mesh, home, packer)
+    publisher = _publisher(config, mesh, home, packer, parts.slots)
     return Workers(
         work=Tasks(
             home=home,
@@ -149,9 +149,9 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
     )
 
 
-def _publisher(config: ExecutorConfig, mesh: Mesh, home: str, packer: LayerPacker) -> Publisher:
+def _publisher(config: ExecutorConfig, mesh: Mesh, home: str, packer: LayerPacker, slots: asyncio.Semaphore) -> Publisher:
     others = Neighbours(home) if config.publish is Publish.AUTO else config.publish is Publish.ALWAYS
-    return Publisher(home=home, packs=packer, calls=mesh.calls, wanted=others, log=mesh.log)
+    return Publisher(home=home, packs=packer, calls=mesh.calls, wanted=others, log=mesh.log, busy=slots.locked)
 
 
 async def _answer(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyncio.TaskGroup, workers: Workers) -> None:

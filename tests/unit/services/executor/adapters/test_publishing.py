@@ -33,6 +33,7 @@ class Packer:
     def __init__(self) -> None:
         self.packed: list[str] = []
         self.lost: set[str] = set()
+        self.broken: set[str] = set()
         self.go_on = asyncio.Event()
         self.at_once = 0
 
@@ -44,6 +45,8 @@ class Packer:
         self.at_once -= 1
         if id in self.lost:
             raise RefLost(id)
+        if id in self.broken:
+            raise ZeroDivisionError
         return (LAYER,)
 
 
@@ -152,3 +155,19 @@ async def test_a_process_that_stops_publishes_what_waits() -> None:
             await made.publisher.finish()
         assert {r.id for order in made.told for r in order.refs} == {"a", "b"}
         serving.cancel()
+
+
+async def test_steps_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all slots taken a result waits a little, not for ever; an error that nobody foresaw ends nothing."""
+    monkeypatch.setattr(publishing, "YIELD", 0.05)
+    async with world() as mesh:
+        mesh.publisher._busy = lambda: True
+        mesh.packer.go_on.set()
+        mesh.packer.broken.add("a")
+        mesh.publisher.offer([ref("a")], SCOPE)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert mesh.packer.packed == []
+        mesh.publisher.offer([ref("b")], SCOPE)
+        await mesh.heard.wait()
+        assert [r.id for order in mesh.told for r in order.refs] == ["b"]
