@@ -18,11 +18,12 @@ from pathlib import Path
 
 from services.executor.adapters import overlayfs
 from services.executor.adapters.snapshot_layouts import Layout, NativeLayout, OverlayLayout, disk_usage
-from services.executor.adapters.snapshot_mounts import MountPlan, Mounts
+from services.executor.adapters.snapshot_mounts import Mounts
+from services.executor.adapters.snapshot_places import Places, folder_of
 from services.executor.adapters.snapshot_records import Record, Records
 from services.executor.adapters.snapshot_stacks import Stacks
 from services.executor.core.leases import LeaseTable
-from services.executor.core.snapshots import SKELETON, Layer, LayerStyle, RecordType, Snapshot, SnapshotKind, chain_of, without_repeats
+from services.executor.core.snapshots import Layer, LayerStyle, RecordType, Snapshot, SnapshotKind
 from shared.errors import InvalidInput, RefLost
 
 __all__ = ["DiskSnapshots", "open_snapshots"]
@@ -74,6 +75,7 @@ class DiskSnapshots:
         self._records = Records(str(root / f"snapshots-{layout.style.value}.db"))
         self._rows: dict[str, Record] = {}
         self._stacks = Stacks(self._dir, self.note, self.set_note)
+        self._places = Places(root, layout.style, self._stacks, self._row)
         self._children: dict[str, set[str]] = {}
         self._by_key: dict[str, list[str]] = {}
         self._recover()
@@ -90,7 +92,7 @@ class DiskSnapshots:
     ) -> Snapshot:
         row = self._new_row(SnapshotKind.LAYER, (parent,) if parent else (), True, record_type, description)
         with self._lock:
-            lowers = self._lowers(parent)
+            lowers = self._places.lowers(parent)
             self._add(row, save=False)
             self._claimed.add(row.id)
             if lease:
@@ -150,14 +152,14 @@ class DiskSnapshots:
             row = self._row(id)
             if writable and not row.mutable:
                 raise ValueError(f"snapshot {id} is not mutable")
-            plan = self._plan(row, writable)
+            plan = self._places.plan(row, writable)
         with self._mounts.use((id, writable), plan) as path:
             yield path
 
     def layers(self, id: str) -> tuple[Layer, ...]:
         with self._lock:
             self._row(id)
-            return tuple(self._layer(layer) for layer in self._chain(id) if not layer.endswith(SKELETON))
+            return self._places.layers(id)
 
     def remove(self, ids: Iterable[str]) -> tuple[Snapshot, ...]:
         wanted = list(dict.fromkeys(ids))
@@ -193,7 +195,7 @@ class DiskSnapshots:
             if lower is None:
                 self._hold_maybe(lease, upper)
                 return self._view(top)
-            chain, base = self._chain(upper), self._chain(self._row(lower).id)
+            chain, base = self._places.chain(upper), self._places.chain(self._row(lower).id)
             sliced = chain[: len(base)] == base
             kind = SnapshotKind.SLICE if sliced else SnapshotKind.DIFF
             row = self._new_row(kind, (lower, upper), False, RecordType.REGULAR, description)
@@ -446,21 +448,6 @@ class DiskSnapshots:
         self._touched.add(row.id)
         return row
 
-    def _plan(self, row: Record, writable: bool) -> MountPlan:
-        own, lowers = os.path.join(self._dir(row.id), "fs"), self._lowers_of(row)
-        if self._layout.style is LayerStyle.FULL:
-            return MountPlan(direct=self._full(row.id))
-        if writable:
-            return MountPlan(lowers=lowers, upper=own, work=os.path.join(self._dir(row.id), "work")) if lowers else MountPlan(direct=own)
-        dirs = self._dirs(row.id)
-        chain = self._chain(row.id)
-        base = self._row(chain[0]) if len(dirs) == 1 and not chain[0].endswith(SKELETON) else None
-        if base is not None and base.kind is SnapshotKind.LAYER and not base.parents:
-            return MountPlan(direct=dirs[0])  # made on scratch: the directory can't contain whiteouts
-        # One directory alone can't be mounted; the empty one below it lets overlayfs interpret the whiteouts of a lone diff.
-        empty = str(self._root / "empty")
-        return MountPlan(lowers=(*dirs, empty) if len(dirs) < 2 else dirs) if dirs else MountPlan(direct=empty)
-
     def _row(self, id: str) -> Record:
         row = self._rows.get(id)
         if row is None:
@@ -471,37 +458,7 @@ class DiskSnapshots:
         return [self._rows[id] for id in self._by_key.get(key, ())]
 
     def _dir(self, id: str) -> str:
-        return f"{self._root}/snapshots/{id}"
-
-    def _chain(self, id: str) -> tuple[str, ...]:
-        return chain_of(id, lambda each: (self._row(each).kind, self._row(each).parents), self._stacks.skeletons)
-
-    def _dirs(self, id: str) -> tuple[str, ...]:
-        """Directories of the layers of `id`, topmost first."""
-        return tuple(self._stacks.place(entry) for entry in reversed(without_repeats(self._chain(id))))
-
-    def _lowers(self, parent: str | None) -> tuple[str, ...]:
-        if parent is None:
-            return ()
-        if self._layout.style is LayerStyle.FULL:
-            return (self._full(parent),)
-        return self._dirs(parent)
-
-    def _full(self, id: str) -> str:
-        row = self._row(id)
-        return self._full(row.parents[0]) if row.kind is SnapshotKind.FROZEN else os.path.join(self._dir(id), "fs")
-
-    def _lowers_of(self, row: Record) -> tuple[str, ...]:
-        return self._lowers(row.parents[0]) if row.kind is SnapshotKind.LAYER and row.parents else ()
-
-    def _layer(self, id: str) -> Layer:
-        row = self._row(id)
-        if row.kind is SnapshotKind.DIFF and self._layout.style is LayerStyle.FULL:
-            low, up = (self._full(parent) for parent in row.parents)  # deletions can be seen only by comparing those two
-            return Layer(id=id, style=self._layout.style, path=up, lowers=(low,))
-        # Deletions of a diff are such only when seen against the tree it was taken from.
-        lowers = self._lowers(row.parents[0]) if row.kind is SnapshotKind.DIFF else self._lowers_of(row)
-        return Layer(id=id, style=self._layout.style, path=os.path.join(self._dir(id), "fs"), lowers=lowers)
+        return folder_of(self._root, id)
 
     def _busy(self) -> set[str]:
         busy = {id for id in self._leases.held() if id in self._rows} | (self._claimed & set(self._rows))
