@@ -5,6 +5,7 @@ import platform as host
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from services.solver.adapters.admission import Admission, Load
@@ -161,7 +162,13 @@ class _Waiting:
 
 def queues_of(info: ExecutorInfo) -> frozenset[str]:
     """All that this executor pulls from."""
-    return subjects.exec_queues(info.platforms, info.emulated, info.classes)
+    return _queues(info.platforms, info.emulated, info.classes)
+
+
+@lru_cache(256)
+def _queues(platforms: tuple[Platform, ...], emulated: tuple[Platform, ...], classes: tuple[str, ...]) -> frozenset[str]:
+    """Asked for each op and executor, several times."""
+    return subjects.exec_queues(platforms, emulated, classes)
 
 
 class ExecutorWork:
