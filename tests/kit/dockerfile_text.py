@@ -33,6 +33,12 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=True)
 
 
+def writable(file: ParsedFile) -> bool:
+    """False for what can't be written in another way: instructions of continuations alone, or that end with an escape before others."""
+    lines = [_instruction(node, file.escape) for node in file.nodes]
+    return all(node.keyword for node in file.nodes) and not any(line.endswith(file.escape) for line in lines[:-1])
+
+
 def written(file: ParsedFile) -> bytes:
     """A Dockerfile of the same instructions; lines, spaces and continuations are not kept, nor are directives but `escape`."""
     lines = [f"# escape={file.escape}", ""]
