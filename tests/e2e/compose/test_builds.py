@@ -14,7 +14,7 @@ from tests.e2e.conftest import context_in
 from tests.kit.clients import Buildctl, Buildx
 from tests.kit.parts.compose import Container
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(900)]  # the first of them builds an image and starts a fleet
 
 HELLO = "FROM busybox AS make\nCOPY word /\nRUN echo hello $(cat /word) > /out\nFROM scratch\nCOPY --from=make /out /\n"
 TAKES_WORK_WITHIN = 2.0

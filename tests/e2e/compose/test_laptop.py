@@ -11,7 +11,7 @@ from tests.kit.parts.compose import Compose
 from tests.kit.parts.dockerd import Docker
 from tests.kit.parts.process import free_port
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(900)]  # the first of them builds an image and starts a fleet
 
 
 def test_it_builds_and_keeps_its_cache_over_a_restart(engine: Docker, from_busybox: list[str], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.e2e.compose.conftest import FOLDER, Fleet
 from tests.e2e.conftest import context_in
 from tests.kit.clients import Buildctl
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(900)]  # the first of them builds an image and starts a fleet
 
 BOARD = FOLDER / "grafana/boards/buildmesh.json"
 SERVICES = {f"buildmesh-{name}" for name in ("gateway", "frontend", "solver", "executor", "exporter", "cachestore")}

@@ -9,7 +9,7 @@ from tests.e2e.compose.conftest import Fleet
 from tests.e2e.conftest import context_in
 from tests.kit.clients import Buildctl, ClientFailed
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(900)]  # the first of them builds an image and starts a fleet
 
 SAYS_AS_SOLVER = (
     "import asyncio, nats, ssl\n"
