@@ -40,10 +40,12 @@ class Fleet:
         """Until so many run, and no others."""
         self.nomad.call("job", "scale", "-detach", f"buildmesh-{service}", service, str(count))
         self.settings[service]["count"] = count
-        job = f"buildmesh-{service}"
-        self.nomad.wait(
-            lambda: len(self.nomad.running(job)) == count == len(self.nomad.alive(job)), 60, lambda: f"{job}\n{self.nomad.said(job)}"
-        )
+        self.wait_running(service, count)
+
+    def wait_running(self, service: str, count: int) -> None:
+        """Until so many are healthy, and no others live."""
+        job, nomad = f"buildmesh-{service}", self.nomad
+        nomad.wait(lambda: len(nomad.running(job)) == count == len(nomad.alive(job)), 60, lambda: f"{job}\n{nomad.said(job)}")
 
     def stop(self, service: str) -> None:
         """`nomad job stop`, until the last of it has drained."""

@@ -86,6 +86,26 @@ def test_scaled_and_upgraded_in_the_midst_of_builds(mesh: Fleet, build: Callable
     assert len(upgraded) == 1
 
 
+def test_a_node_is_drained_in_the_midst_of_builds(mesh: Fleet, build: Callable[[str], None]) -> None:
+    """Its executor ends what it runs and comes up on another node."""
+    nomad = mesh.nomad
+    first = nomad.running("buildmesh-executor")[0]["NodeID"]
+    with nomad.second_node() as second:
+        nomad.call("node", "eligibility", "-disable", first)
+        mesh.scale("executor", 2)
+        nomad.call("node", "eligibility", "-enable", first)
+        before = {allocation["NodeID"] for allocation in nomad.running("buildmesh-executor")}
+        with load(build, clients=2) as builds:
+            nomad.call("node", "drain", "-enable", "-yes", "-deadline", "60s", second, seconds=90)
+            mesh.wait_running("executor", 2)
+        after = {allocation["NodeID"] for allocation in nomad.running("buildmesh-executor")}
+        mesh.scale("executor", 1)
+
+    assert (before, after) == ({first, second}, {first})
+    assert builds.failures == []
+    assert builds.built >= 2
+
+
 def test_stopped_and_started_in_the_midst_of_a_build(mesh: Fleet, busybox: str, tmp_path: Path) -> None:
     """The step that runs ends, the next one waits in the queue for an executor to come: what waits is the autoscaler's signal."""
     waits = r'buildmesh_queue_depth\{queue="work\.exec\.default\.linux-[a-z0-9-]+"\}'

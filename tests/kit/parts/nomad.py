@@ -20,6 +20,11 @@ CONFIG: Final = """
 bind_addr = "127.0.0.1"
 log_level = "INFO"
 disable_update_check = true
+advertise {{
+  http = "127.0.0.1"
+  rpc  = "127.0.0.1"
+  serf = "127.0.0.1"
+}}
 ports {{
   http = {http}
   rpc  = {rpc}
@@ -42,12 +47,48 @@ plugin "raw_exec" {{
 """
 
 
+# A node more, for what needs another place to go to.
+SECOND: Final = """
+data_dir = "{data}"
+name     = "second"
+client {{
+  enabled           = true
+  network_interface = "lo"
+  servers           = ["127.0.0.1:{server}"]
+}}
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nomad:
-    """`addr` is what NOMAD_ADDR takes."""
+    """`addr` is what NOMAD_ADDR takes; `rpc` the port that other nodes join at."""
 
     addr: str
     part: Part
+    rpc: int
+    folder: Path
+
+    @contextmanager
+    def second_node(self) -> Iterator[str]:
+        """Another client of the same server; its node id. At the end of the block nothing may run there any more."""
+        folder = self.folder / "second"
+        folder.mkdir(parents=True)
+        config = folder / "agent.hcl"
+        http = free_port()
+        own = CONFIG.format(http=http, rpc=free_port(), serf=free_port())
+        config.write_text(own + SECOND.format(data=folder / "data", server=self.rpc))
+        argv = [program("nomad"), "agent", "-config", str(config)]
+        health = f"http://127.0.0.1:{http}/v1/agent/health"
+        with running("nomad-second", argv, folder=folder, ready=lambda: http_ok(health), seconds=40, grace=20) as part:
+            self.wait(lambda: bool(self._node("second")), 40, part.said)
+            yield self._node("second")
+            forget = urllib.request.Request(f"http://127.0.0.1:{http}/v1/client/gc", method="PUT")
+            urllib.request.urlopen(forget, timeout=30).close()
+            self.wait(lambda: str(folder) not in Path("/proc/mounts").read_text(), 30, lambda: f"something is mounted in {folder}")
+
+    def _node(self, name: str) -> str:
+        found = [node["ID"] for node in self.api("nodes") if node["Name"] == name and node["Status"] == "ready"]
+        return str(found[0]) if found else ""
 
     def call(self, *words: str | Path, seconds: float = 60) -> str:
         """What `nomad WORDS` prints. Raises ClientFailed."""
@@ -121,9 +162,9 @@ class Nomad:
 def nomad_agent(folder: Path) -> Iterator[Nomad]:
     """Stop the jobs before the block ends: the agent leaves what runs running, as it does when it is upgraded."""
     folder.mkdir(parents=True, exist_ok=True)
-    http = free_port()
+    http, rpc = free_port(), free_port()
     config = folder / "agent.hcl"
-    config.write_text(CONFIG.format(http=http, rpc=free_port(), serf=free_port()))
+    config.write_text(CONFIG.format(http=http, rpc=rpc, serf=free_port()))
     argv = [
         program("nomad"),
         "agent",
@@ -139,7 +180,7 @@ def nomad_agent(folder: Path) -> Iterator[Nomad]:
     with running(
         "nomad", argv, folder=folder, ready=lambda: http_ok(f"{addr}/v1/agent/health"), env=dict(os.environ), seconds=40, grace=20
     ) as part:
-        nomad = Nomad(addr=addr, part=part)
+        nomad = Nomad(addr=addr, part=part, rpc=rpc, folder=folder)
         nomad.wait(lambda: any(node["Status"] == "ready" for node in nomad.api("nodes")), 40, part.said)
         yield nomad
         _leave_nothing(nomad, folder)
@@ -152,4 +193,4 @@ def _leave_nothing(nomad: Nomad, folder: Path) -> None:
     ended = ("complete", "failed", "lost")
     nomad.wait(lambda: all(a["ClientStatus"] in ended for a in nomad.api("allocations")), 60, lambda: "jobs still run")
     nomad.call("system", "gc")
-    nomad.wait(lambda: str(folder) not in Path("/proc/mounts").read_text(), 30, lambda: Path("/proc/mounts").read_text())
+    nomad.wait(lambda: str(folder) not in Path("/proc/mounts").read_text(), 30, lambda: f"something is mounted in {folder}")
