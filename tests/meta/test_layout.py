@@ -9,7 +9,7 @@ from tests.meta.sources import ROOT, functions, parsed, source_files, statements
 
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
 SERVICES = ("gateway", "frontend", "solver", "executor", "exporter", "cachestore")
-MOST_WITHOUT_TEST = 98
+MOST_WITHOUT_TEST = 95
 """Source files that no test imports by name (others reach them through the package or the service). This number only goes down."""
 
 
