@@ -6,6 +6,7 @@ Source: solver/pb/json.go, solver/llbsolver/provenance/buildconfig.go.
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
@@ -117,31 +118,43 @@ def _step(op: Any, number: int, index: Mapping[str, int]) -> Json:
 
 def struct_json(message: Message) -> Json:
     """The fields that are set, in their order; bytes as base64, enums as numbers, maps sorted."""
-    union, members, always = _UNIONS.get(message.DESCRIPTOR.full_name, ("", (), ()))
-    doc: Json = {}
-    held: Json = {}
-    for field in message.DESCRIPTOR.fields:
-        value = _value(message, field, always=field.name in always)
-        if value is not None:
-            (held if field.name in members else doc)[field.name] = value
-    if not union:
-        return doc
-    if union == "Op":
-        after: Json = {key: doc.pop(key) for key in ("platform", "constraints") if key in doc}
-        return {**doc, "Op": held, **after}
-    return {**doc, union: held}
+    shape = _shape(message.DESCRIPTOR)
+    found = {field.name: _value(value, field) for field, value in message.ListFields()}
+    for name in shape.always:
+        found.setdefault(name, 0)
+    ordered = {name: found[name] for name in sorted(found, key=shape.order.__getitem__)}
+    if not shape.union:
+        return ordered
+    held = {name: ordered.pop(name) for name in shape.members if name in ordered}
+    if shape.union == "Op":
+        after: Json = {key: ordered.pop(key) for key in ("platform", "constraints") if key in ordered}
+        return {**ordered, "Op": held, **after}
+    return {**ordered, shape.union: held}
 
 
-def _value(message: Message, field: Any, *, always: bool) -> Any:
-    """None for what is left out."""
-    value = getattr(message, field.name)
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        return {key: _plain(value[key], field.message_type.fields_by_name["value"]) for key in sorted(value)} or None
-    if field.is_repeated:
-        return [_plain(item, field) for item in value] or None
-    if field.message_type is not None:
-        return struct_json(value) if message.HasField(field.name) else None
-    return _plain(value, field) if value or always else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape:
+    """What is known of a message: its fields in the order of their declaration, and its union (_UNIONS)."""
+
+    order: Mapping[str, int]
+    union: str
+    members: tuple[str, ...]
+    always: tuple[str, ...]
+
+
+@cache
+def _shape(descriptor: Any) -> _Shape:
+    union, members, always = _UNIONS.get(descriptor.full_name, ("", (), ()))
+    order = {field.name: position for position, field in enumerate(descriptor.fields)}
+    return _Shape(order=order, union=union, members=members, always=always)
+
+
+def _value(value: Any, field: Any) -> Any:
+    kind = field.message_type
+    if kind is not None and kind.GetOptions().map_entry:
+        of = kind.fields_by_name["value"]
+        return {key: _plain(value[key], of) for key in sorted(value)}
+    return [_plain(item, field) for item in value] if field.is_repeated else _plain(value, field)
 
 
 def _plain(value: Any, field: Any) -> Any:
