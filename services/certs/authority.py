@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from shared.errors import InvalidInput
 
-__all__ = ["Authority", "Pair", "new_authority", "open_authority"]
+__all__ = ["Authority", "Pair", "names_of", "new_authority", "open_authority"]
 
 _EARLIER: Final = timedelta(minutes=5)
 """Clocks of other machines may be behind."""
@@ -74,6 +74,18 @@ def open_authority(pair: Pair) -> Authority:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise InvalidInput("the authority's key is no elliptic-curve key")
     return Authority(pair=pair, certificate=certificate, key=key)
+
+
+def names_of(certificate: bytes) -> list[str]:
+    """The names and addresses that a certificate is for. Raises InvalidInput when it is none."""
+    try:
+        extensions = x509.load_pem_x509_certificate(certificate).extensions
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    except ValueError as error:
+        raise InvalidInput(f"the certificate can't be read: {error}") from None
+    return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
 
 
 def _builder(common_name: str, issuer: x509.Name, public: ec.EllipticCurvePublicKey, now: datetime, days: int) -> x509.CertificateBuilder:

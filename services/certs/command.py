@@ -42,13 +42,21 @@ def _fill(options: argparse.Namespace) -> list[str]:
         if not _is_host(name):
             raise InvalidInput(f"name {name!r} is neither a host name nor an address")
     folder = Folder(path=options.out, now=datetime.now(UTC), days=options.days, renew=options.renew)
-    return folder.fill(public_names=[*dict.fromkeys((*options.name, *LOCAL))], clients=_clients(options))
+    return folder.fill(public_names=[*dict.fromkeys(map(_plain, (*options.name, *LOCAL)))], clients=_clients(options))
 
 
 def _clients(options: argparse.Namespace) -> list[str]:
     """Those asked for; at the first run `me`, so that there is one; with --renew all that there are."""
     there = sorted(folder.name for folder in (options.out / "clients").glob("*"))
     return [*dict.fromkeys([*options.client, *(there if options.renew else ())])] or ([] if there else ["me"])
+
+
+def _plain(name: str) -> str:
+    """As a certificate spells it."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name
 
 
 def _is_host(name: str) -> bool:
@@ -65,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Makes what the parts of a fleet, and its clients, know each other by. What exists stays as it is.",
     )
     parser.add_argument("--out", type=Path, default=Path("certs"), help="the folder (default: certs)")
-    parser.add_argument("--name", action="append", default=[], help="host name or address by which clients reach a gateway; repeat it")
+    parser.add_argument(
+        "--name", action="append", default=[], help="host name or address by which clients reach a gateway; repeat it; what it has stays"
+    )
     parser.add_argument("--client", action="append", default=[], help="name of a client: its builds' identity; repeat it (default: me)")
     parser.add_argument("--days", type=int, default=365, help="how long certificates are valid (default: 365; authorities: ten years)")
     parser.add_argument("--renew", action="store_true", help="make certificates anew; the authorities stay")

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from services.certs.authority import Authority, Pair, new_authority, open_authority
+from services.certs.authority import Authority, Pair, names_of, new_authority, open_authority
 from shared.bus.nats_rights import users_conf
 from shared.run.certificates import role_name
 from shared.wire.roles import ROLES
@@ -25,7 +25,7 @@ cd "$(dirname "$0")/.."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
-    """`path` is made. What exists stays, unless `renew`; authorities always stay."""
+    """`path` is made. What exists stays, unless `renew`; authorities always stay, and so do the gateway's names."""
 
     path: Path
     now: datetime
@@ -38,7 +38,9 @@ class Folder:
         written = []
         for role in (*ROLES, *SERVERS):
             written += self._issue(mesh, role, role, [role_name(role)])
-        written += self._issue(outer, "gateway/public", "gateway", public_names)
+        has = self._names("gateway/public")
+        names = [*dict.fromkeys((*public_names, *has))]
+        written += self._issue(outer, "gateway/public", "gateway", names, anew=len(names) > len(has))
         for client in clients:
             written += self._issue(outer, f"clients/{client}", client, [])
         self._for_nats()
@@ -55,10 +57,14 @@ class Folder:
         self._write(certificate, made.pair.certificate)
         return made
 
-    def _issue(self, authority: Authority, place: str, common_name: str, names: Sequence[str]) -> list[str]:
+    def _names(self, place: str) -> list[str]:
+        certificate = self.path / place / "cert.pem"
+        return names_of(certificate.read_bytes()) if certificate.exists() else []
+
+    def _issue(self, authority: Authority, place: str, common_name: str, names: Sequence[str], *, anew: bool = False) -> list[str]:
         """ca.pem, cert.pem and key.pem: the names that buildctl's --tlsdir looks for."""
         folder = self.path / place
-        if (folder / "cert.pem").exists() and not self.renew:
+        if (folder / "cert.pem").exists() and not self.renew and not anew:
             return []
         pair = authority.sign(common_name, names, now=self.now, days=self.days)
         self._write(folder / "key.pem", pair.key, 0o600)

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from client.cli.main import main
+from services.certs.authority import names_of
+from services.certs.command import LOCAL
 
 
 def test_the_first_run_makes_a_client_and_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,6 +23,37 @@ def test_more_clients_come_later(tmp_path: Path) -> None:
     main(["certs", "--out", str(tmp_path), "--client", "alice@example.com", "--client", "ci"])
 
     assert sorted(folder.name for folder in (tmp_path / "clients").iterdir()) == ["alice@example.com", "ci", "me"]
+
+
+def public_names(folder: Path) -> set[str]:
+    return set(names_of((folder / "gateway/public/cert.pem").read_bytes()))
+
+
+def test_a_gateway_gets_more_names_later(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["certs", "--out", str(tmp_path), "--name", "build.example.com"])
+    capsys.readouterr()
+    code = main(["certs", "--out", str(tmp_path), "--name", "other.example.com", "--name", "2001:DB8:0::1"])
+
+    assert code == 0
+    assert capsys.readouterr().out.split() == [f"{tmp_path}/gateway/public"]
+    assert public_names(tmp_path) == {"build.example.com", "other.example.com", "2001:db8::1", *LOCAL}
+
+
+def test_a_name_that_the_gateway_has_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["certs", "--out", str(tmp_path), "--name", "2001:DB8:0::1"])
+    capsys.readouterr()
+    main(["certs", "--out", str(tmp_path), "--name", "2001:DB8:0::1"])
+
+    assert "has all of it already" in capsys.readouterr().err
+
+
+def test_renewal_keeps_the_gateways_names(tmp_path: Path) -> None:
+    main(["certs", "--out", str(tmp_path), "--name", "build.example.com"])
+    before = (tmp_path / "gateway/public/cert.pem").read_bytes()
+    main(["certs", "--out", str(tmp_path), "--renew"])
+
+    assert (tmp_path / "gateway/public/cert.pem").read_bytes() != before
+    assert public_names(tmp_path) == {"build.example.com", *LOCAL}
 
 
 def test_nothing_to_do_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
