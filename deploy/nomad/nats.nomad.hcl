@@ -9,7 +9,7 @@ variable "datacenters" {
 
 variable "image" {
   type    = string
-  default = "nats:2.12-alpine"
+  default = "nats:2.15-alpine"
 }
 
 variable "driver" {
