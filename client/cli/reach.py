@@ -25,6 +25,16 @@ def default_address(environ: Mapping[str, str]) -> str:
     return environ.get("BUILDMESH_HOST") or environ.get("BUILDKIT_HOST") or DEFAULT_ADDRESS
 
 
+class _TlsFolder(argparse.Action):
+    """Stands for the three files of a folder that `buildmesh certs` has filled."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option_string: str | None = None
+    ) -> None:
+        for option, name in (("tlscacert", "ca.pem"), ("tlscert", "cert.pem"), ("tlskey", "key.pem")):
+            setattr(namespace, option, os.path.join(str(values), name))
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options spelled as buildctl's global ones."""
     parser.add_argument(
@@ -34,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tlscacert", default="", metavar="FILE", help="CA certificate to verify the server with")
     parser.add_argument("--tlscert", default="", metavar="FILE", help="client certificate")
     parser.add_argument("--tlskey", default="", metavar="FILE", help="key of the client certificate")
+    parser.add_argument("--tlsdir", action=_TlsFolder, default="", metavar="FOLDER", help="all three: ca.pem, cert.pem and key.pem in it")
     parser.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="for connecting (default: %(default)s)")
 
 
