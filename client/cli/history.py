@@ -29,6 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
                 case "logs":
                     _logs(daemon, _one(arguments.ref))
                 case _:
+                    if not arguments.ref:
+                        raise InvalidInput("rm wants the refs of builds")
                     for ref in arguments.ref:
                         request = control_pb2.UpdateBuildHistoryRequest(Ref=ref, Delete=True)
                         daemon.ask("UpdateBuildHistory", request, control_pb2.UpdateBuildHistoryResponse)
