@@ -53,6 +53,7 @@ COMPARED = [case for case in cases() if case.name not in RANDOM]
 @pytest.mark.parametrize("case", COMPARED, ids=[case.name for case in COMPARED])
 def test_ours_gives_what_the_real_frontend_gives(case: Case, real: RealFrontend, tmp_path: Path) -> None:
     for name, content in case.files().items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     alone = Case(name=case.name, folder=tmp_path, options=case.options)
 
