@@ -12,6 +12,8 @@ from shared.llb import SourceOp
 from shared.llb.policy import AttrConstraint, AttrMatch, MatchType, Policy, PolicyAction, PolicyRule
 
 MAX_MUTATIONS = 20
+MAX_REPLACED = 1 << 16
+"""Characters of a replacement: each round puts the last one's in again, so that without a bound a few rules fill any memory."""
 _DENIED = "source denied by policy"
 _PARAMETER = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+)|(\$))")
 
@@ -115,9 +117,12 @@ def _formatted(rule: PolicyRule, text: str, template: str) -> Generator[RegexQue
         case MatchType.REGEX:
             return (yield RegexQuestion(pattern=rule.identifier, text=text, template=template)).replaced
     groups = wildcard_groups(rule.identifier, text)
-    return (
-        text if groups is None else expand(template, lambda name: groups[int(name)] if name.isdigit() and int(name) < len(groups) else "")
-    )
+    return text if groups is None else expand(template, lambda name: _numbered(groups, name))
+
+
+def _numbered(groups: Sequence[str], name: str) -> str:
+    number = int(name) if name.isdigit() and len(name) < 10 else len(groups)
+    return groups[number] if number < len(groups) else ""
 
 
 def wildcard_groups(pattern: str, text: str) -> tuple[str, ...] | None:
@@ -140,5 +145,21 @@ def wildcard_groups(pattern: str, text: str) -> tuple[str, ...] | None:
 
 
 def expand(template: str, group: Callable[[str], str]) -> str:
-    """`$1`, `${1}`, `$name` and `$$` as Go's Regexp.Expand reads them; unknown groups are empty."""
-    return _PARAMETER.sub(lambda found: "$" if found[3] else group(found[1] or found[2]), template)
+    """`$1`, `${1}`, `$name` and `$$` as Go's Regexp.Expand reads them; unknown groups are empty. Raises BuildFailed above MAX_REPLACED."""
+    left = MAX_REPLACED - len(_PARAMETER.sub("", template))
+
+    def one(found: re.Match[str]) -> str:
+        nonlocal left
+        text = "$" if found[3] else group(found[1] or found[2])
+        left -= len(text)
+        check_room(left)
+        return text
+
+    check_room(left)
+    return _PARAMETER.sub(one, template)
+
+
+def check_room(left: int) -> None:
+    """Raises BuildFailed when no characters of a replacement are left."""
+    if left < 0:
+        raise BuildFailed(f"error mutating source policy: a replacement of more than {MAX_REPLACED} characters")

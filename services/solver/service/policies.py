@@ -8,7 +8,7 @@ from services.solver.core.rewriting import with_sources_replaced
 from services.solver.core.source_policy import evaluate
 from services.solver.ports import Regexes, Verdict, Verdicts
 from shared.errors import BuildFailed, BuildmeshError, first_failure
-from shared.llb import Definition, SourceOp, decode_source_op, encode_source_op
+from shared.llb import BuildOp, Definition, SourceOp, decode_source_op, encode_source_op
 from shared.llb.policy import Policy, PolicyAction, decode_policy
 from shared.model import Digest, Platform
 from shared.oci import parse_reference
@@ -31,6 +31,8 @@ class SourcePolicies:
         policies = self._with(more)
         if not (policies or self._session):
             return definition
+        if any(isinstance(op.kind, BuildOp) for op in definition.ops.values()):
+            raise BuildFailed("error evaluating the source policy: a build op brings sources that are not known yet")
         found = {digest: op for digest, op in definition.ops.items() if isinstance(op.kind, SourceOp)}
         replaced: dict[Digest, SourceOp] = {}
 

@@ -143,3 +143,14 @@ def test_what_stands_on_a_replaced_source_is_renamed() -> None:
     assert set(other.data) <= set(found.metadata)
     assert all(op_digest(data) == digest and decode_op(data) for digest, data in found.data.items())
     assert with_sources_replaced(one, {}).data == one.data
+
+
+def test_a_replacement_that_grows_with_each_round() -> None:
+    """Twenty rounds of a thousandfold each would fill any memory."""
+    with pytest.raises(BuildFailed, match="a replacement of more than 65536 characters"):
+        decided(rule(PolicyAction.CONVERT, "*", update=to("$0" * 1000)))
+
+
+def test_groups_with_endless_numbers_are_empty() -> None:
+    found = decided(rule(PolicyAction.CONVERT, "docker-image://*", match=MatchType.WILDCARD, update=to("https://x/${" + "9" * 5000 + "}")))
+    assert found.identifier == "https://x/"
