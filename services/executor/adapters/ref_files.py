@@ -67,7 +67,7 @@ def read_in(root: str, path: str, offset: int, length: int) -> bytes:
         wanted = min(length or info.st_size, max(info.st_size - offset, 0))
         if wanted > MAX_READ:
             raise InvalidInput(f"{path}: {wanted} bytes are more than the {MAX_READ} that can be read at once")
-        descriptor = spot.open(os.O_RDONLY)
+        descriptor = spot.open_file()
         try:
             return os.pread(descriptor, wanted, offset)
         except OSError as e:

@@ -56,6 +56,19 @@ class Spot:
         """Open the entry itself, no symlink followed."""
         return os.open(self.name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=self.parent)
 
+    def open_file(self) -> int:
+        """Open a regular file for reading. Errors: OSError, BuildFailed for anything else.
+
+        In the tree of a container that runs it may have become a pipe since we looked, and opening one would last for ever.
+        """
+        held = self.open(os.O_PATH)
+        try:
+            if not stat.S_ISREG(os.fstat(held).st_mode):
+                raise BuildFailed(f"{self.path} is not a regular file")
+            return os.open(f"/proc/self/fd/{held}", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(held)
+
 
 class Rooted:
     """A root directory, held open. A context manager."""
@@ -122,7 +135,7 @@ class Rooted:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             if not stat.S_ISREG(spot.info.st_mode):
                 raise BuildFailed(f"{path} is not a regular file")
-            with open(spot.open(os.O_RDONLY), "rb") as file:
+            with open(spot.open_file(), "rb") as file:
                 data = file.read(limit + 1)
         if len(data) > limit:
             raise BuildFailed(f'"{path}" exceeds {limit} bytes')

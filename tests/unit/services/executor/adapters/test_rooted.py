@@ -144,3 +144,21 @@ def test_errors_read_as_go_s() -> None:
     error = go_error("lstat", "/x", OSError(errno.ENOENT, "No such file or directory"))
 
     assert (error.message, error.reason) == ("lstat /x: no such file or directory", "ENOENT")
+
+
+@pytest.mark.parametrize("becomes", ["pipe", "link", "folder"])
+def test_a_file_that_turns_into_something_else_before_it_is_opened(root: Path, becomes: str) -> None:
+    """As a container that runs can do it: opening a pipe would never end."""
+    with Rooted(str(root)) as rooted, rooted.find("d/f") as spot:
+        file = root / "d/f"
+        file.unlink()
+        match becomes:
+            case "pipe":
+                os.mkfifo(file)
+            case "link":
+                file.symlink_to("../../secret")
+            case "folder":
+                file.mkdir()
+
+        with pytest.raises(BuildFailed, match="d/f is not a regular file"):
+            spot.open_file()
