@@ -211,7 +211,12 @@ class KeyGraph:
         return ResultRow(key, id, self._nodes[key].results[id], self._refs[id], self._identities.get(id, ""))
 
     def publish(self, ref: Ref) -> None:
-        """The layers of a ref are in the blob store. Its result may be stored later: that many are kept in mind."""
+        """The layers of a ref are in the blob store. Its result may be stored later: that many are kept in mind.
+
+        Told once, they stay: any executor may tell, and none is to change what a result of another consists of.
+        """
+        if self.layers_of(ref.id):
+            return
         known = self._refs.get(ref.id)
         if known is not None:
             self._replace_ref(ref.id, replace(known, layers=ref.layers))

@@ -299,6 +299,19 @@ def test_published_layers_stay_with_a_result() -> None:
     assert graph.layers_of("r") == ()
 
 
+def test_published_layers_are_not_replaced_by_others() -> None:
+    """Whoever may tell of layers can't put them under a result that has its own, be it stored or not."""
+    graph = KeyGraph()
+    other = replace(LAYER, digest=dgst("other"))
+    key = save(graph, [], dgst("a"), 0, "r")
+    for id in ("r", "unsaved"):
+        graph.publish(replace(ref(id), layers=(LAYER,)))
+        graph.publish(replace(ref(id), layers=(other,)))
+
+    assert graph.layers_of("r") == graph.layers_of("unsaved") == (LAYER,)
+    assert graph.records(key)[0].ref == replace(ref("r"), layers=(LAYER,))
+
+
 def test_the_changes_of_a_publication_are_written_once() -> None:
     """The old row goes, the new one comes; another time nothing changes."""
     graph = KeyGraph()
