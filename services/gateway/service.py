@@ -32,6 +32,7 @@ from shared.run.sessions import held_here
 from shared.session.relay import relay_routes
 from shared.telemetry import SpanKind, names
 from shared.wire.codec import Codec
+from shared.wire.roles import session_users
 
 __all__ = ["run"]
 
@@ -64,7 +65,8 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
         ]
         await heard.wait()
         if config.relay_address:
-            await stack.enter_async_context(Server(relay_routes(registry)).serving([_relay(config, mesh)]))
+            trusted = session_users() if mesh.certificates is not None else None
+            await stack.enter_async_context(Server(relay_routes(registry, trusted)).serving([_relay(config, mesh)]))
         async with server.serving(listeners):
             mesh.readiness.up("gateway")
             mesh.log.info("listening", addresses=" ".join(config.addresses))

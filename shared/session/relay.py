@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from shared.errors import InvalidInput, SessionGone, Unavailable
+from shared.errors import Denied, InvalidInput, SessionGone, Unavailable
 from shared.rpc import Call, CallOpener, Handler, connect
 from shared.session.connection import CallStream
 from shared.session.ports import SessionDescription, SessionStream
@@ -32,8 +32,8 @@ Dial = Callable[[str], AbstractAsyncContextManager[CallOpener]]
 """A relay's address → a connection to it, with the fleet's certificates where it has some."""
 
 
-def relay_routes(registry: SessionRegistry) -> dict[str, Handler]:
-    """What a gateway adds to the server on its internal address."""
+def relay_routes(registry: SessionRegistry, trusted: Collection[str] | None = None) -> dict[str, Handler]:
+    """What a gateway adds to the server on its internal address. `trusted`: names in the certificates of those who may; None = all."""
 
     async def open_call(call: Call) -> None:
         session_id, method = call.metadata.get(_SESSION), call.metadata.get(_METHOD)
@@ -48,7 +48,18 @@ def relay_routes(registry: SessionRegistry) -> dict[str, Handler]:
         told = {"id": found.id, "name": found.name, "shared_key": found.shared_key, "methods": sorted(found.methods)}
         await call.send(json.dumps(told).encode())
 
-    return {OPEN: _ungrouped(open_call), DESCRIBE: describe}
+    return {OPEN: _only(trusted, _ungrouped(open_call)), DESCRIBE: _only(trusted, describe)}
+
+
+def _only(trusted: Collection[str] | None, handler: Handler) -> Handler:
+    """Secrets are read over sessions: a part of the fleet that has no business there is refused, whatever its certificate."""
+
+    async def handle(call: Call) -> None:
+        if trusted is not None and call.peer.common_name not in trusted:
+            raise Denied(f"{call.peer.common_name[:60]!r} may not use sessions")
+        await handler(call)
+
+    return handle
 
 
 def _ungrouped(handler: Handler) -> Handler:

@@ -10,7 +10,7 @@ from typing import Final
 
 from shared.wire import subjects
 
-__all__ = ["EVERYBODY", "ROLES", "Role", "askers", "servers"]
+__all__ = ["EVERYBODY", "ROLES", "Role", "askers", "servers", "session_users"]
 
 EXEC = f"{subjects.EXEC_ANY}.>"
 BRIDGES = "build.*.bridge"
@@ -91,3 +91,8 @@ def askers(subject: str) -> list[str]:
 def servers(subject: str) -> list[str]:
     """The services that answer there, sorted."""
     return sorted(name for name, role in ROLES.items() if subject in role.answers)
+
+
+def session_users() -> frozenset[str]:
+    """The services that open streams to clients: those that may find out where sessions are."""
+    return frozenset(name for name, role in ROLES.items() if subjects.KV_SESSIONS in role.watches)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from shared.errors import NotFound, SessionGone, vertex_detail
-from shared.rpc import Call, MessageReader, Server, frame, listen
+from shared.errors import Denied, NotFound, SessionGone, vertex_detail
+from shared.rpc import Call, MessageReader, Server, TlsFiles, connect, frame, listen
 from shared.session.registry import SessionRegistry
 from shared.session.relay import RelayLinks, relay_routes
+from shared.wire.roles import session_users
+from tests.kit.authority import Authority
 from tests.kit.pipes import attached
 
 
@@ -108,3 +111,30 @@ async def test_describe(links: RelayLinks) -> None:
     assert {"/t.t/echo", "/t.t/fail", "/t.t/wait"} <= found.methods
     with pytest.raises(SessionGone):
         await links.describe("other")
+
+
+@pytest.mark.parametrize(("name", "may"), [("executor", True), ("frontend", False), ("cachestore", False), ("minio", False)])
+async def test_only_those_who_use_sessions_may(name: str, may: bool, tmp_path: Path) -> None:
+    """Every part of the fleet has a certificate; a frontend's must not read secrets over the sessions that it is told of."""
+    authority = Authority(tmp_path)
+    server_cert, server_key = authority.issue("gateway")
+    cert, key = authority.issue(name)
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    context.load_cert_chain(cert, key)
+    context.set_alpn_protocols(["h2"])
+    listener = listen("tcp://127.0.0.1:0", tls=TlsFiles(cert=server_cert, key=server_key, ca=str(authority.ca)))
+    registry = SessionRegistry()
+    async with (
+        attached(registry, "sess1", {"/t.T/Echo": Client().echo}, tmp_path),
+        Server(relay_routes(registry, session_users())).serving([listener]),
+        connect(listener.address, tls=context, server_name="localhost") as peer,
+    ):
+        question = peer.unary("/buildmesh.relay.v1.Sessions/Describe", b'{"session": "sess1", "wait": 1}', within=5.0)
+        if may:
+            assert b"/t.t/echo" in await question
+        else:
+            with pytest.raises(Denied, match=f"'{name}' may not use sessions"):
+                await question
+            async with await peer.open("/buildmesh.relay.v1.Sessions/Open", metadata=[("buildmesh-session", "sess1")]) as call:
+                with pytest.raises(Denied):
+                    await call.chunk()
