@@ -4,7 +4,7 @@ Source: solver/pb/json.go, solver/llbsolver/provenance/buildconfig.go.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -25,6 +25,11 @@ _UNIONS = {
 """Messages with a union: the object that holds it, its members, and the fields that are written even when they are 0."""
 
 _SESSION_ATTRS = ("local.session", "local.unique")
+_FULL_URL = "git.fullurl"
+_WITH_URLS = ("git://", "http://", "https://")
+
+Redact = Callable[[str], str]
+"""A URL → the URL without credentials."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +53,20 @@ class BuildSteps:
     source: Json | None = None
 
 
-def build_steps(raw: bytes) -> BuildSteps:
-    """`raw` = marshaled pb.Definition. Raises InvalidInput for one that can't be read."""
+def build_steps(raw: bytes, redact: Redact = str) -> BuildSteps:
+    """`raw` = marshaled pb.Definition; URLs of sources are shown as `redact` leaves them. Raises InvalidInput for what can't be read."""
     try:
         definition = pb.Definition.FromString(raw)
     except DecodeError as error:
         raise InvalidInput(f"invalid definition: {error}") from None
-    build = _steps(definition)
-    return BuildSteps(build=build, source=_source(definition.Source, build) if definition.Source.infos else None)
+    build = _steps(definition, redact)
+    return BuildSteps(build=build, source=_source(definition.Source, build, redact) if definition.Source.infos else None)
 
 
-def _source(source: Any, build: Steps) -> Json:
+def _source(source: Any, build: Steps, redact: Redact) -> Json:
     infos = []
     for info in source.infos:
-        below = _steps(info.definition)
+        below = _steps(info.definition, redact)
         infos.append(
             _kept(
                 filename=info.filename,
@@ -76,7 +81,7 @@ def _source(source: Any, build: Steps) -> Json:
     return _kept(locations=dict(sorted(locations.items())), infos=infos)
 
 
-def _steps(definition: Any) -> Steps:
+def _steps(definition: Any, redact: Redact) -> Steps:
     raw_ops = list(getattr(definition, "def"))
     if not raw_ops:
         return Steps(index={})
@@ -85,7 +90,7 @@ def _steps(definition: Any) -> Steps:
     except DecodeError as error:
         raise InvalidInput(f"failed to parse llb proto op: {error}") from None
     index = _ordered(ops, op_digest(raw_ops[-1]))
-    return Steps(steps=tuple(_step(ops[digest], number, index) for digest, number in index.items()), index=index)
+    return Steps(steps=tuple(_step(ops[digest], number, index, redact) for digest, number in index.items()), index=index)
 
 
 def _ordered(ops: Mapping[str, Any], last: str) -> dict[str, int]:
@@ -105,7 +110,7 @@ def _ordered(ops: Mapping[str, Any], last: str) -> dict[str, int]:
     return index
 
 
-def _step(op: Any, number: int, index: Mapping[str, int]) -> Json:
+def _step(op: Any, number: int, index: Mapping[str, int], redact: Redact) -> Json:
     inputs = [f"step{index[i.digest]}:{i.index}" for i in op.inputs]
     shown = pb.Op()
     shown.CopyFrom(op)
@@ -113,6 +118,10 @@ def _step(op: Any, number: int, index: Mapping[str, int]) -> Json:
     if shown.WhichOneof("op") == "source":
         for key in _SESSION_ATTRS:
             shown.source.attrs.pop(key, None)
+        if shown.source.identifier.startswith(_WITH_URLS):
+            shown.source.identifier = redact(shown.source.identifier)
+        if _FULL_URL in shown.source.attrs:
+            shown.source.attrs[_FULL_URL] = redact(shown.source.attrs[_FULL_URL])
     return {"id": f"step{number}", "op": struct_json(shown), **_kept(inputs=inputs)}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from services.solver.core.provenance.callers import Caller
 from services.solver.core.provenance.predicate import Facts, Wishes, parse_wishes, predicate
-from services.solver.core.provenance.sources import ImageSource, Sources, note
+from services.solver.core.provenance.sources import ImageSource, Sources, note, redacted
 from services.solver.service.build import RunningBuild, all_refs
 from services.solver.service.caching import compression_of
 from services.solver.service.results import Handle
@@ -94,7 +94,7 @@ class Provenance:
     def _steps_of(self, handle: Handle) -> BuildSteps:
         found = self._steps.get(handle.id)
         if found is None:
-            found = self._steps[handle.id] = build_steps(handle.raw)
+            found = self._steps[handle.id] = build_steps(handle.raw, redacted)
         return found
 
     def _sources(self, handle: Handle, owner: Caller, target: str) -> Sources:

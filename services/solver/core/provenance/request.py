@@ -60,10 +60,10 @@ class Asked:
 
 
 def shown_args(options: Mapping[str, str]) -> dict[str, str]:
-    """Options without those of the host and of attestations; URLs of contexts without credentials."""
+    """Options without those of the host and of attestations; URLs of contexts and of the repository without credentials."""
     context = options.get("contextkey") or "context"
     return {
-        key: redacted(value) if key == context or key.startswith("context:") else value
+        key: redacted(value) if key in (context, "vcs:source") or key.startswith("context:") else value
         for key, value in options.items()
         if key not in _OF_THE_HOST and not key.startswith("attest:")
     }

@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.solver.core.provenance.sources import redacted
 from shared.errors import InvalidInput
 from shared.llb import Constraints, FileStep, MarshalDefaults, MkFile, Place, SourceMap, State, encode_definition, marshal, scratch
 from shared.llb.codec import op_digest
@@ -26,6 +27,24 @@ def chain(*inputs: list[tuple[bytes, int]]) -> bytes:
 
 def data_of(raw: bytes) -> list[bytes]:
     return list(getattr(pb.Definition.FromString(raw), "def"))
+
+
+@pytest.mark.parametrize(
+    ("identifier", "shown"),
+    [
+        ("git://me:canary@host/repo", "git://xxxxx:xxxxx@host/repo"),
+        ("https://me:canary@host/file", "https://xxxxx:xxxxx@host/file"),
+        ("docker-image://alpine@sha256:abc", "docker-image://alpine@sha256:abc"),
+    ],
+)
+def test_credentials_in_urls_are_not_shown(identifier: str, shown: str) -> None:
+    definition = pb.Definition()
+    source = pb.Op(source=pb.SourceOp(identifier=identifier, attrs={"git.fullurl": "https://me:canary@host/repo"})).SerializeToString()
+    getattr(definition, "def").extend([source, pb.Op(inputs=[pb.Input(digest=op_digest(source), index=0)]).SerializeToString()])
+
+    found = build_steps(definition.SerializeToString(), redacted).build.steps[0]["op"]["Op"]["source"]
+
+    assert found == {"identifier": shown, "attrs": {"git.fullurl": "https://xxxxx:xxxxx@host/repo"}}
 
 
 def test_steps_are_numbered_inputs_first_and_lose_what_names_a_session() -> None:

@@ -85,3 +85,10 @@ def test_scrubbing_drops_arguments_and_labels_everywhere() -> None:
     assert shown.inputs["i"].args == {}
     assert shown.root == Asked(args={"x": "y"})
     assert Asked(args={"target": "t"}).scrubbed() == (Asked(args={"target": "t"}), False)
+
+
+def test_the_repository_is_shown_without_credentials_wherever_a_request_stands() -> None:
+    """As an input or the root of another one, too."""
+    shown = asked("f", {"vcs:source": "https://me:canary@host/repo", "context": "https://me:canary@host/repo.git"}, Sources())
+
+    assert "canary" not in str(Asked(inputs={"in": shown}, root=shown).request_json())
