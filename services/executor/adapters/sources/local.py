@@ -4,7 +4,7 @@ After BuildKit source/local/source.go; content hashes stay valid for what did no
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,18 +24,19 @@ from shared.model import Ref, sha256_digest
 from shared.oci import go_json
 from shared.session.filesync import LocalRequest, Received, receive_local
 from shared.session.ports import SessionLinks
-from shared.wire.messages import ResolveSource, RunOp, SourceResolved
+from shared.wire.messages import ResolveSource, RunOp, Scope, SourceResolved
 
 _REPORT_EACH = 0.1  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """A local source with its session attribute taken apart: `prefix:id` makes the name `prefix-name`."""
+    """A local source with its session attribute taken apart: `prefix:id` makes the name `prefix-name`. `identity`: who asks."""
 
     source: LocalSource
     name: str
     sessions: tuple[str, ...]
+    identity: str
 
 
 class LocalDriver:
@@ -50,7 +51,7 @@ class LocalDriver:
     async def resolve(self, source: Source, request: ResolveSource, report: Reporter) -> SourceResolved:
         """The key is random to everybody but this session: what a directory holds is known only by looking."""
         assert isinstance(source, LocalSource)
-        asked = _asked(source, request.scope.sessions)
+        asked = _asked(source, request.scope)
         value: dict[str, object] = {
             "SessionID": asked.sessions[0],
             "IncludePatterns": list(source.include) or None,
@@ -79,10 +80,12 @@ class LocalDriver:
         return sha256_digest((await self._key(asked, session)).encode()).partition(":")[2]
 
     async def _key(self, asked: _Asked, session: str) -> str:
-        """What the directory is kept under from build to build."""
+        """What the directory is kept under from build to build: nobody builds with files that another identity has sent."""
         description = await self._links.describe(session)
         source = asked.source
-        return f"local:{asked.name}:{source.shared_key_hint}:{description.shared_key}{':metadata' * source.metadata_only}"
+        return (
+            f"local:{asked.identity!r}:{asked.name}:{source.shared_key_hint}:{description.shared_key}{':metadata' * source.metadata_only}"
+        )
 
     async def _remember(self, asked: _Asked, session: str) -> None:
         if self._places is not None:
@@ -92,7 +95,7 @@ class LocalDriver:
     async def make(self, source: Source, request: RunOp, report: Reporter) -> Ref | None:
         """The directory as it is now. Raises NotFound (`no access allowed to dir …`), SessionGone, Unsupported, InvalidInput."""
         assert isinstance(source, LocalSource)
-        asked = _asked(source, request.scope.sessions)
+        asked = _asked(source, request.scope)
         last: BuildmeshError = SessionGone("no active sessions")
         for session in asked.sessions:
             try:
@@ -144,9 +147,9 @@ class LocalDriver:
         return received
 
 
-def _asked(source: LocalSource, sessions: Sequence[str]) -> _Asked:
+def _asked(source: LocalSource, scope: Scope) -> _Asked:
     """Raises InvalidInput when nobody could be asked."""
-    name, wanted = source.name, source.session
+    name, wanted, sessions = source.name, source.session, list(scope.sessions)
     if wanted:
         prefix, colon, rest = wanted.partition(":")
         if colon:
@@ -154,7 +157,7 @@ def _asked(source: LocalSource, sessions: Sequence[str]) -> _Asked:
         sessions = [wanted, *(s for s in sessions if s != wanted)]
     if not sessions:
         raise InvalidInput("could not access local files without session")
-    return _Asked(source=source, name=name, sessions=tuple(sessions))
+    return _Asked(source=source, name=name, sessions=tuple(sessions), identity=scope.identity)
 
 
 def _metadata_only(source: LocalSource) -> Callable[[Stat], bool] | None:

@@ -84,8 +84,9 @@ class World:
         while await call.chunk():
             pass
 
-    async def make(self, lease: str, source: LocalSource = _CONTEXT, sessions: tuple[str, ...] = ("sess1",)) -> Ref:
-        request = RunOp(vertex=_VERTEX, attempt=1, op=b"", platform=_AMD64, inputs=(), scope=Scope(lease=lease, sessions=sessions))
+    async def make(self, lease: str, source: LocalSource = _CONTEXT, sessions: tuple[str, ...] = ("sess1",), identity: str = "") -> Ref:
+        scope = Scope(lease=lease, sessions=sessions, identity=identity)
+        request = RunOp(vertex=_VERTEX, attempt=1, op=b"", platform=_AMD64, inputs=(), scope=scope)
         ref = await self.driver.make(source, request, self.report)
         assert ref is not None
         return ref
@@ -156,6 +157,23 @@ async def test_only_changes_travel(world: World) -> None:
     assert hash_first != world.hash(third, "/d")
     with world.store.mount(third.id) as path:
         assert (Path(path) / "d/f3").read_text() == "changed" and not (Path(path) / "d/f4").exists()
+
+
+async def test_nobody_builds_with_files_that_another_identity_has_sent(world: World) -> None:
+    """Who names the other's directory, and a file like his by size and time, neither gets his content nor leaves him another."""
+    file = world.source / "f"
+    file.write_text("mine, of alice")
+    times = file.stat().st_mtime_ns
+    alice = await world.make("build1", identity="alice")
+    world.store.release("build1")
+    file.write_text("from malloryyy")
+    os.utime(file, ns=(times, times))
+    mallory = await world.make("build2", identity="mallory")
+
+    with world.store.mount(alice.id) as path:
+        assert (Path(path) / "f").read_text() == "mine, of alice"
+    with world.store.mount(mallory.id) as path:
+        assert (Path(path) / "f").read_text() == "from malloryyy"
 
 
 async def test_two_builds_at_once(world: World) -> None:
