@@ -9,6 +9,7 @@ import pytest
 from tests.chaos.conftest import Fleet
 from tests.e2e.test_failures import wait_until
 from tests.kit.clients import Buildctl
+from tests.kit.parts.process import child
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -37,13 +38,13 @@ def test_an_equal_build_joins_what_the_dead_gateway_had_begun(fleet: Fleet, busy
 
     with (
         (tmp_path / "first.log").open("wb") as log,
-        subprocess.Popen(first.build_argv(folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log) as lost,
+        child(first.build_argv(folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log) as lost,
     ):
         wait_until(lambda: bool(sleepers(mark)), 30)
         begun = sleepers(mark)
         fleet.kill("gateway-1")
         assert lost.wait(30) != 0
-    with subprocess.Popen(
+    with child(
         [*second.build_argv(folder), "--output", f"type=local,dest={tmp_path}/out"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     ) as again:
         seen: set[int] = set()
