@@ -13,6 +13,7 @@ T = TypeVar("T")
 Change = tuple[str, Entry | None]
 
 MAX_WAIT = 5.0
+PATIENCE = 15.0  # seconds that a question waits for a server that is coming back
 LOOK = 1.0  # seconds after which a quiet watch looks whether the connection was lost
 
 
@@ -53,6 +54,18 @@ class NatsKeyValue:
         except (Error, OSError, TimeoutError) as error:
             raise Unavailable(f"bucket {self._name}: {type(error).__name__}: {error}") from error
 
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        """What changes nothing is asked again while the server is away: a look-up must not end a build that else would only pause."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + PATIENCE
+        while True:
+            try:
+                return await self._do(question)
+            except Unavailable:
+                if clock() >= end:
+                    raise
+            await asyncio.sleep(0.25)
+
     async def get(self, key: str) -> Entry | None:
         from nats.js.errors import KeyNotFoundError
 
@@ -62,7 +75,7 @@ class NatsKeyValue:
             except KeyNotFoundError:
                 return None
 
-        return await self._do(read)
+        return await self._ask(read)
 
     async def put(self, key: str, value: bytes) -> int:
         revision = int(await self._do(lambda: self._kv.put(key, value)))
@@ -109,7 +122,7 @@ class NatsKeyValue:
                 await watcher.stop()
             return sorted(found, key=lambda e: e.key)
 
-        return await self._do(read)
+        return await self._ask(read)
 
     async def restart(self) -> None:
         """The connection was lost: watches look at everything again, and what this process announced stands again at once."""

@@ -37,10 +37,19 @@ class Fleet:
             self.nomad.wait_deployed(f"buildmesh-{service}")
 
     def scale(self, service: str, count: int) -> None:
-        """Until so many run, and no others."""
-        self.nomad.call("job", "scale", "-detach", f"buildmesh-{service}", service, str(count))
+        """Until so many run, and no others. Nomad takes no such wish while a deployment goes on."""
+        self.nomad.wait(lambda: self._asked_for(service, count), 60, lambda: f"buildmesh-{service} can't be scaled")
         self.settings[service]["count"] = count
         self.wait_running(service, count)
+
+    def _asked_for(self, service: str, count: int) -> bool:
+        try:
+            self.nomad.call("job", "scale", "-detach", f"buildmesh-{service}", service, str(count))
+        except ClientFailed as error:
+            if "active deployment" not in str(error):
+                raise
+            return False
+        return True
 
     def wait_running(self, service: str, count: int) -> None:
         """Until so many are healthy, and no others live."""
