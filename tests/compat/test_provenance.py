@@ -101,6 +101,8 @@ def masked(value: Any, key: str = "") -> Any:
             return [masked(item, key) for item in value]
         case str() if key in ("startedOn", "finishedOn", "invocationId", "buildStartedOn", "buildFinishedOn", "buildInvocationID"):
             return "*"
+        case str():  # buildkitd shows the credentials of vcs:source in requests, we never do
+            value = value.replace("//user:pass@", "//xxxxx:xxxxx@")
     return "*" if key in ("digest", "size") and "sha256" in str(value) else value
 
 
@@ -115,6 +117,7 @@ def test_image_attestations_are_those_of_buildkit(wish: str, builders: dict[str,
         archive = tmp_path / f"{name}.tar"
         buildctl.build(context, *options(context, wish), f"--output=type=oci,name=example.org/x:1,dest={archive}")
         found = blobs(archive)
+        assert name == "theirs" or "user:pass" not in str(found)
         index = next(doc for doc in found.values() if "manifests" in doc)
         attested = index["manifests"][1]
         carrier = found[attested["digest"]]

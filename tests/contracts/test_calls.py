@@ -132,7 +132,7 @@ async def test_what_waits_in_a_queue_is_counted_until_somebody_takes_it(connect:
         worker.cancel()
 
     assert (before.depth, meanwhile.depth, len(answers), after) == (3, 2, 3, {})
-    assert before.oldest >= 0.1
+    assert before.oldest >= 0.09  # the sleep may end a moment before what it was told
 
 
 async def test_nobody_there_is_a_lost_call(connect: Any, blobs: MemoryBlobs) -> None:
