@@ -2,6 +2,7 @@
 
 import asyncio
 import platform as host
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -88,12 +89,16 @@ class ExecutorFleet:
         return tuple(Worker(id=info.id, labels=info.labels, platforms=info.platforms) for info in infos)
 
     def default_platform(self) -> Platform:
-        """The native platform of the first executor, or of this machine while there is none."""
-        for worker in self.workers():
-            if worker.platforms:
-                return worker.platforms[0].normalized()
+        """This machine's platform, where an executor runs it natively or there is none; else what most of them run natively.
+
+        Of several kinds of executors none is the first: ids are drawn, and the default must not change with whoever comes or goes.
+        """
         machine = host.machine().lower()
-        return Platform(os="linux", architecture=_ARCHITECTURES.get(machine, machine)).normalized()
+        own = Platform(os="linux", architecture=_ARCHITECTURES.get(machine, machine)).normalized()
+        natives = Counter(info.platforms[0].normalized() for info in self._alive.values() if info.platforms)
+        if own in natives or not natives:
+            return own
+        return max(natives, key=lambda platform: (natives[platform], str(platform)))
 
     def lost(self, executor: str) -> None:
         """It fell silent: not asked again until it renews its record."""

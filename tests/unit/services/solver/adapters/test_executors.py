@@ -39,11 +39,16 @@ async def fleet_of(bus: MemoryBus, *infos: ExecutorInfo) -> ExecutorFleet:
     return fleet
 
 
-async def test_the_first_executor_gives_the_default_platform() -> None:
-    """By id, so that it stays the same."""
-    fleet = await fleet_of(MemoryBus(), info("b", platforms=(ARM,)), info("a"))
+async def test_the_default_platform_is_our_own_where_somebody_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the ids are, which are drawn; the workers stand by id, so that the list stays the same."""
+    monkeypatch.setattr(executors.host, "machine", lambda: "x86_64")
+    fleet = await fleet_of(MemoryBus(), info("a", platforms=(ARM,)), info("b"), info("c", platforms=(ARM,)))
     assert fleet.default_platform() == LINUX
-    assert [worker.id for worker in fleet.workers()] == ["a", "b"]
+    assert [worker.id for worker in fleet.workers()] == ["a", "b", "c"]
+
+    monkeypatch.setattr(executors.host, "machine", lambda: "riscv64")
+    assert fleet.default_platform() == ARM  # most of them
+    assert (await fleet_of(MemoryBus())).default_platform() == Platform(os="linux", architecture="riscv64")
 
 
 async def test_records_of_others_are_not_believed() -> None:
