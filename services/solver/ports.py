@@ -295,8 +295,11 @@ class BuildMemory(Protocol):
         """What was kept under the name, or None."""
         ...
 
-    async def forget(self, build: str, names: tuple[str, ...]) -> None:
-        """The build has ended. Idempotent."""
+    async def forget(self, build: str, *, begun_elsewhere: bool = False) -> None:
+        """The build has ended: nobody will take it over. Idempotent.
+
+        `begun_elsewhere`: by a solver that is gone, and it has not been claimed here.
+        """
         ...
 
 

@@ -17,7 +17,7 @@ from shared.bus import frames
 from shared.bus.caller import Caller, OnProgress, Waiting
 from shared.bus.frames import CallSettings, Claims, Tracing, Untraced, Wrapper
 from shared.bus.ports import Bus, Subscription
-from shared.bus.server import AsyncHandler, Handlers, Served, Server, SyncHandler
+from shared.bus.server import NOTHING_ABANDONED, Abandoned, AsyncHandler, Handlers, Served, Server, SyncHandler
 from shared.errors import InvalidInput
 from shared.wire import subjects
 from shared.wire.codec import Codec
@@ -114,9 +114,12 @@ class Calls:
         """
         await self._server.serve(subject, handlers, queue=queue, ready=ready, lasting=lasting)
 
-    async def work(self, subject: str, handlers: Handlers, *, slots: asyncio.Semaphore) -> None:
-        """Pull from the queue `subject` whenever one of `slots` (which several pullers may share) is free, until cancelled or drained."""
-        await self._server.work(subject, handlers, slots=slots)
+    async def work(self, subject: str, handlers: Handlers, *, slots: asyncio.Semaphore, abandoned: Abandoned = NOTHING_ABANDONED) -> None:
+        """Pull from the queue `subject` whenever one of `slots` (which several pullers may share) is free, until cancelled or drained.
+
+        `abandoned` is told of work that its caller cancelled and that comes from the queue all the same: who had begun it may have died.
+        """
+        await self._server.work(subject, handlers, slots=slots, abandoned=abandoned)
 
     async def drain(self) -> None:
         """Take no new calls or work. `serve` and `work` return as soon as what runs has ended."""

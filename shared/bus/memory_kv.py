@@ -75,6 +75,9 @@ class MemoryKeyValue:
     async def delete(self, key: str) -> None:
         self._drop(key)
 
+    def disown(self, key: str) -> None:
+        """This bus does not lose what it has."""
+
     async def entries(self, prefix: str = "") -> list[Entry]:
         self._expire()
         return sorted((e for e in self._entries.values() if e.key.startswith(prefix)), key=lambda e: e.key)

@@ -87,12 +87,17 @@ class NatsKeyValue:
             self._mine[key] = (value, asyncio.get_running_loop().time() + self._ttl)
 
     async def create(self, key: str, value: bytes) -> int | None:
-        return await self._compared(key, value, lambda: self._kv.create(key, value))
+        return self._written(key, value, await self._compared(lambda: self._kv.create(key, value)))
 
     async def update(self, key: str, value: bytes, *, revision: int) -> int | None:
-        return await self._compared(key, value, lambda: self._kv.update(key, value, last=revision))
+        return self._written(key, value, await self._compared(lambda: self._kv.update(key, value, last=revision)))
 
-    async def _compared(self, key: str, value: bytes, write: Callable[[], Awaitable[Any]]) -> int | None:
+    def _written(self, key: str, value: bytes, revision: int | None) -> int | None:
+        if revision is not None:
+            self._remember(key, value)
+        return revision
+
+    async def _compared(self, write: Callable[[], Awaitable[Any]]) -> int | None:
         from nats.js.errors import KeyWrongLastSequenceError
 
         async def attempt() -> int | None:
@@ -101,14 +106,14 @@ class NatsKeyValue:
             except KeyWrongLastSequenceError:
                 return None
 
-        revision = await self._do(attempt)
-        if revision is not None:
-            self._remember(key, value)
-        return revision
+        return await self._do(attempt)
 
     async def delete(self, key: str) -> None:
         self._mine.pop(key, None)
         await self._do(lambda: self._kv.purge(key))
+
+    def disown(self, key: str) -> None:
+        self._mine.pop(key, None)
 
     async def entries(self, prefix: str = "") -> list[Entry]:
         async def read() -> list[Entry]:
@@ -130,8 +135,16 @@ class NatsKeyValue:
         self._era += 1
         now = asyncio.get_running_loop().time()
         self._mine = {key: (value, until) for key, (value, until) in self._mine.items() if until > now}
-        for key, (value, _) in list(self._mine.items()):
-            await self.create(key, value)
+        for key in list(self._mine):
+            await self._announce_again(key)
+
+    async def _announce_again(self, key: str) -> None:
+        """Unless it was deleted meanwhile. The library writes over a deletion that comes while it writes, so that is looked at again."""
+        if (mine := self._mine.get(key)) is None:
+            return
+        revision = await self._compared(lambda: self._kv.create(key, mine[0]))
+        if revision is not None and key not in self._mine:
+            await self._compared(lambda: self._kv.delete(key, last=revision))
 
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Change]]:

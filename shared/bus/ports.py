@@ -145,6 +145,10 @@ class KeyValue(Protocol):
         """Idempotent."""
         ...
 
+    def disown(self, key: str) -> None:
+        """Somebody else answers for this entry now: from here it is not written again when the bus has lost it."""
+        ...
+
     async def entries(self, prefix: str = "") -> list[Entry]:
         """A snapshot of all entries whose key starts with `prefix`, sorted by key."""
         ...

@@ -6,6 +6,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from shared.bus import frames
@@ -54,6 +55,8 @@ class Served(Protocol):
 AsyncHandler = Callable[[Any, Served], Awaitable[Any]]
 SyncHandler = Callable[[Any, Served], Any]
 Handlers = Mapping[type, AsyncHandler | SyncHandler]
+Abandoned = Mapping[type, Callable[[Any], Awaitable[None]]]
+NOTHING_ABANDONED: Abandoned = MappingProxyType({})
 
 
 class Running:
@@ -111,7 +114,7 @@ class Server:
 
             await self._until_drained(tasks, read(), lasting)
 
-    async def work(self, subject: str, handlers: Handlers, *, slots: asyncio.Semaphore) -> None:
+    async def work(self, subject: str, handlers: Handlers, *, slots: asyncio.Semaphore, abandoned: Abandoned = NOTHING_ABANDONED) -> None:
         """Pull from the queue whenever a slot is free, until cancelled or drained."""
         async with asyncio.TaskGroup() as tasks:
 
@@ -127,7 +130,7 @@ class Server:
                             await lease.give_back(delay=0.05)
                         continue
                     await slots.acquire()
-                    tasks.create_task(self._run_leased(lease, handlers, tasks, slots), name=f"work {subject}")
+                    tasks.create_task(self._run_leased(lease, handlers, slots, abandoned), name=f"work {subject}")
 
             await self._until_drained(tasks, read())
 
@@ -153,21 +156,31 @@ class Server:
         for reader in list(self._readers):
             reader.cancel()
 
-    async def _run_leased(self, lease: Lease, handlers: Handlers, tasks: asyncio.TaskGroup, slots: asyncio.Semaphore) -> None:
+    async def _run_leased(self, lease: Lease, handlers: Handlers, slots: asyncio.Semaphore, abandoned: Abandoned) -> None:
         try:
             async with asyncio.TaskGroup() as inner:
                 reply = lease.delivery.headers.get(frames.REPLY, "")
                 reply = reply if _SUBJECT.fullmatch(reply) else ""
-                await self._take(lease.delivery, reply, handlers, inner, lease)
+                await self._take(lease.delivery, reply, handlers, inner, lease, abandoned)
         finally:
             slots.release()
 
-    async def _take(self, delivery: Delivery, reply: str, handlers: Handlers, tasks: asyncio.TaskGroup, lease: Lease | None) -> None:
+    async def _take(
+        self,
+        delivery: Delivery,
+        reply: str,
+        handlers: Handlers,
+        tasks: asyncio.TaskGroup,
+        lease: Lease | None,
+        abandoned: Abandoned = NOTHING_ABANDONED,
+    ) -> None:
         try:
             envelope = self._wrapper.open(delivery.data)
         except InvalidInput as error:
             await self._refuse(reply, "", error, lease)
             return
+        if envelope.key in self._cancelled and abandoned:
+            await self._tell_abandoned(envelope, abandoned)
         if not await self._is_new(envelope.key, reply, lease):
             return
         if len(self._running) >= self._settings.running:
@@ -201,6 +214,13 @@ class Server:
             with suppress(Unavailable):
                 await lease.done()
         return False
+
+    async def _tell_abandoned(self, envelope: Envelope, abandoned: Abandoned) -> None:
+        """Before it leaves the queue, so that who dies here leaves it to the next one."""
+        with suppress(BuildmeshError):
+            envelope = await self._wrapper.redeem(envelope)
+            if envelope.key not in self._running and (tell := abandoned.get(type(envelope.body))) is not None:
+                await tell(envelope.body)
 
     async def _refuse(self, reply: str, id: str, error: BuildmeshError, lease: Lease | None) -> None:
         if reply:

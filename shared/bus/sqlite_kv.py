@@ -140,6 +140,9 @@ class _KeptKeyValue:
         await self._memory.delete(key)
         await self._file.write(_DELETE, (self._name, key))
 
+    def disown(self, key: str) -> None:
+        self._memory.disown(key)
+
     async def entries(self, prefix: str = "") -> list[Entry]:
         return await self._memory.entries(prefix)
 

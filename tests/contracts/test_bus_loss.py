@@ -50,6 +50,12 @@ async def test_work_logs_and_buckets_go_on(server: Server, wiped: bool) -> None:
         beating = await bus.bucket("beating", ttl=5.0)
         await bucket.put("before", b"1")
         await beating.put("other", b"1")
+        await beating.put("ended", b"1")
+        await beating.delete("ended")
+        await beating.put("handed-on", b"1")
+        beating.disown("handed-on")
+        async with connected(server) as owner:  # who has it now ends it
+            await (await owner.bucket("beating", ttl=5.0)).delete("handed-on")
         await bus.append("build.a.events", b"1")
         async with asyncio.timeout(30), bus.follow("build.a.events") as log, beating.watch() as changes:
             entries, told = aiter(log), aiter(changes)

@@ -456,6 +456,41 @@ async def test_work_cancelled_before_it_began_never_runs(connect: Any, blobs: Me
     assert runs == ["wanted"]
 
 
+async def test_whoever_drops_cancelled_work_is_told_of_it(connect: Any, blobs: MemoryBlobs) -> None:
+    """Somebody who died may have begun it and left something; what is larger than a message is fetched for that."""
+    told: list[str] = []
+    subject = unique("work")
+    large = "x" * 100_000
+
+    async def abandoned(request: Ask) -> None:
+        told.append(request.path)
+
+    async with calls_on(connect, blobs) as dead, calls_on(connect, blobs) as server, calls_on(connect, blobs) as client:
+        begun, began = asyncio.Event(), asyncio.Event()
+
+        async def working(request: Ask, served: Served) -> Done:
+            return Done()
+
+        async def endless(request: Ask, served: Served) -> Done:
+            began.set()
+            await begun.wait()
+            return Done()
+
+        async with asyncio.TaskGroup() as tasks:
+            died = tasks.create_task(dead.work(subject, {Ask: endless}, slots=asyncio.Semaphore(1)))
+            asked = tasks.create_task(_outcome(client.run(subject, ask(large))))
+            await began.wait()
+            died.cancel()  # its work goes back to the queue
+            await asyncio.wait([died])
+            asked.cancel()
+            await asyncio.sleep(0.1)
+            work = tasks.create_task(server.work(subject, {Ask: working}, slots=asyncio.Semaphore(1), abandoned={Ask: abandoned}))
+            await client.run(subject, ask("wanted"))
+            work.cancel()
+
+    assert told == [large]
+
+
 @pytest.mark.slow
 async def test_work_that_the_queue_has_lost_is_queued_again(connect: Any, blobs: MemoryBlobs) -> None:
     subject = unique("work")

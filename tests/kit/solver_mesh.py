@@ -273,8 +273,8 @@ class Neighbours:
 
 
 @asynccontextmanager
-async def solver_among_neighbours(**config: Any) -> AsyncIterator[Neighbours]:
-    """A running solver and its world, for at most a minute."""
+async def solver_among_neighbours(*, alone: bool = True, **config: Any) -> AsyncIterator[Neighbours]:
+    """A running solver and its world, for at most a minute. `alone`: there are no other solvers that could take a build over."""
     bus = MemoryBus()
     async with asyncio.timeout(60), Calls(bus) as calls, asyncio.TaskGroup() as tasks:
         executor, cachestore = PretendExecutor(calls, "exec-1"), PretendCachestore(calls)
@@ -293,14 +293,14 @@ async def solver_among_neighbours(**config: Any) -> AsyncIterator[Neighbours]:
             tasks.create_task(cachestore.serve()),
             tasks.create_task(calls.serve(subjects.EXPORTER, exporter, queue="exporter")),
             tasks.create_task(calls.serve(subjects.FRONTEND, {RunFrontend: world.run_frontend}, queue="frontend")),
-            tasks.create_task(run(SolverConfig(**config), _mesh(bus, calls))),
+            tasks.create_task(run(SolverConfig(**config), _mesh(bus, calls, alone=alone))),
         ]
         yield world
         for task in running:
             task.cancel()
 
 
-def _mesh(bus: MemoryBus, calls: Calls) -> Mesh:
+def _mesh(bus: MemoryBus, calls: Calls, *, alone: bool) -> Mesh:
     class NoSessions:
         pass
 
@@ -315,4 +315,5 @@ def _mesh(bus: MemoryBus, calls: Calls) -> Mesh:
         tracer=Tracer("solver", ()),
         metrics=Metrics(),
         readiness=Readiness(),
+        alone=alone,
     )

@@ -105,8 +105,9 @@ class Builds:
                 await asyncio.sleep(RENEW_EVERY)
                 try:
                     bucket = await self._active()
-                    for running in list(self._running.values()):
-                        await bucket.put(running.active.ref, self._codec.encode(running.active))
+                    for ref in list(self._running):
+                        if (running := self._running.get(ref)) is not None:  # it may end while others are written
+                            await bucket.put(ref, self._codec.encode(running.active))
                 except BuildmeshError as error:  # entries live for three turns
                     self._log.warning("running builds could not be announced", error=error)
 

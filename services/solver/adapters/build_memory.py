@@ -1,5 +1,6 @@
 """What another solver needs to go on with a build: whose it is, the handles its client has, and the client's last word (KV `bridges`)."""
 
+import asyncio
 from typing import Any
 
 from shared.bus.frames import Claims, Wrapper
@@ -13,6 +14,8 @@ from shared.wire.codec import Codec
 KEPT = 6 * 3600.0  # seconds, for builds whose solver died and that nobody took over
 INLINE = 64 * 1024  # bytes; what is larger goes into the blob store
 OWNER = "owner"
+FORGETS = 60
+FORGET_AGAIN = 0.5  # seconds; a bus that is restarted must not keep what has ended
 
 
 class Superseded(Unavailable):
@@ -31,13 +34,18 @@ class BusMemory:
         self._buckets, self._me, self._log = buckets, me, log
         self._wrapper = Wrapper(Codec(), claims, INLINE)
         self._bucket: KeyValue | None = None
+        self._names: dict[str, set[str]] = {}  # what this process has written, by build
+        self._inherited: set[str] = set()  # builds of which another solver may have written more
 
     async def claim(self, build: str, order: int) -> bool:
         """From now on it is ours; whoever had it before may only stop. Raises Unavailable for a delivery older than the owner's."""
         key, value = f"{build}.{OWNER}", f"{order} {self._me}".encode()
+        names = self._names.setdefault(build, set())
+        names.add(OWNER)
         try:
             bucket = await self._open()
             while await bucket.create(key, value) is None:
+                self._inherited.add(build)
                 found = await bucket.get(key)
                 if found is None:
                     continue
@@ -46,18 +54,34 @@ class BusMemory:
                 if await bucket.update(key, value, revision=found.revision) is not None:
                     return True
         except Superseded:
+            self._drop(build)
             raise
         except BuildmeshError as error:
+            self._inherited.add(build)
             self._log.warning("a build could not be claimed", build=build, error=str(error))
         return False
 
     async def is_mine(self, build: str) -> bool:
         """False once another solver has claimed it. While nobody can be asked: True."""
         entry = await self._get(build, OWNER)
-        return entry is None or entry.endswith(f" {self._me}".encode())
+        if entry is None or entry.endswith(f" {self._me}".encode()):
+            return True
+        await self._leave(build)
+        return False
+
+    async def _leave(self, build: str) -> None:
+        """Its new owner will remove it, and then it must not come back from here."""
+        bucket = await self._open()
+        for name in self._drop(build):
+            bucket.disown(f"{build}.{name}")
+
+    def _drop(self, build: str) -> set[str]:
+        self._inherited.discard(build)
+        return self._names.pop(build, set())
 
     async def keep(self, build: str, name: str, message: Any) -> None:
         """Survives this process."""
+        self._names.setdefault(build, set()).add(name)
         try:
             await self._put(build, name, await self._wrapper.wrap(message, key=build))
         except BuildmeshError as error:
@@ -74,13 +98,26 @@ class BusMemory:
             return None
         return envelope.body if envelope.key == build else None
 
-    async def forget(self, build: str, names: tuple[str, ...]) -> None:
-        """The build has ended."""
-        try:
-            for name in (*names, OWNER):
-                await (await self._open()).delete(f"{build}.{name}")
-        except BuildmeshError as error:  # it expires
-            self._log.warning("what was kept of a build stays for a while", build=build, error=str(error))
+    async def forget(self, build: str, *, begun_elsewhere: bool = False) -> None:
+        """The build has ended. A bus that is away is waited for: nobody else would remove it before it expires."""
+        everything = begun_elsewhere or build in self._inherited
+        names = self._drop(build)
+        for attempt in range(FORGETS):
+            if attempt:
+                await asyncio.sleep(FORGET_AGAIN)
+            try:
+                await self._remove(build, names, everything=everything)
+                return
+            except BuildmeshError as error:
+                self._log.warning("what was kept of a build can't be removed", build=build, error=str(error))
+
+    async def _remove(self, build: str, names: set[str], *, everything: bool) -> None:
+        """The owner last: while it is there, somebody can see that there is something to remove."""
+        bucket = await self._open()
+        if everything:
+            names = names | {entry.key.removeprefix(f"{build}.") for entry in await bucket.entries(f"{build}.")}
+        for name in sorted(names, key=lambda name: name == OWNER):
+            await bucket.delete(f"{build}.{name}")
 
     async def _put(self, build: str, name: str, data: bytes) -> None:
         try:
@@ -120,5 +157,5 @@ class NoMemory:
         """None."""
         return None
 
-    async def forget(self, build: str, names: tuple[str, ...]) -> None:
+    async def forget(self, build: str, *, begun_elsewhere: bool = False) -> None:
         """There is nothing."""

@@ -88,7 +88,6 @@ class RunningBuild:
         self._returned: asyncio.Future[BridgeResult] = asyncio.get_running_loop().create_future()
         self.ownership = asyncio.timeout(None)  # ends when another solver has taken the build over
         self._given: BridgeReturn | None = None
-        self._kept: list[str] = []
         self._depth = 0
         self._klass = wanted_class(request.frontend_opts) or DEFAULT_CLASS
         self._priority = wanted_priority(request.frontend_opts) or 0
@@ -148,14 +147,9 @@ class RunningBuild:
         if isinstance(said, BridgeReturn):
             await self.give(said)
 
-    async def forget(self) -> None:
-        """The build has ended: nobody will take it over."""
-        await self._world.memory.forget(self.ref, tuple(self._kept))
-
     async def _keep(self, name: str, message: BridgeRef | BridgeReturn) -> None:
         if self.is_driven:
             await self._world.memory.keep(self.ref, name, message)
-            self._kept.append(name)
 
     async def handle(self, id: str) -> Handle:
         """The handle of this name, perhaps one that a solver gave out which is gone. Raises NotFound `no such ref: <id>`."""
@@ -164,7 +158,6 @@ class RunningBuild:
             if isinstance(kept, BridgeRef) and kept.id == id and kept.definition and id not in self.handles:
                 await self._load(kept.definition, id=id)
                 self.ledger.client.handles.append(id)
-                self._kept.append(id)
         return self.handles.get(id)
 
     # --- what the bridge asks

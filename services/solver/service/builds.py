@@ -39,7 +39,9 @@ class Builds:
         now: Callable[[], int],
         log: Log,
         tracer: Tracer,
+        tasks: asyncio.TaskGroup,
     ) -> None:
+        self._tasks = tasks
         self._config = config
         self._world = world
         self._exports = exports
@@ -82,12 +84,22 @@ class Builds:
                 running.ledger.close()
             self._world.engine.close_job(request.ref)
             self._hub.close(request.ref)
-            if await self._world.memory.is_mine(request.ref):
-                await stream.end()
-                await self._leases.release(request.ref)
-                await (running.forget() if running is not None else self._world.memory.forget(request.ref, ()))
-            else:
-                served.disown()
+            letting_go = self._tasks.create_task(self._let_go(request.ref, stream, served), name=f"end of {request.ref}")
+            await asyncio.shield(letting_go)  # a client that goes just now must not leave the half of it
+
+    async def _let_go(self, ref: str, stream: Stream, served: Served) -> None:
+        if await self._world.memory.is_mine(ref):
+            await stream.end()
+            await self._leases.release(ref)
+            await self._world.memory.forget(ref)
+        else:
+            served.disown()
+
+    async def abandoned(self, request: SolveBuild) -> None:
+        """Nobody wants this build any more, which a solver may have begun that is gone: nobody else would remove what it wrote."""
+        if is_safe_id(request.ref) and request.ref not in self._running:
+            await self._leases.release(request.ref)
+            await self._world.memory.forget(request.ref, begun_elsewhere=True)
 
     async def _run(self, build: RunningBuild, *, resumed: bool) -> SolveDone:
         self._hub.open(build.stream, build.ref)

@@ -75,6 +75,7 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
             now=mesh.clock.now_ns,
             log=mesh.log,
             tracer=mesh.tracer,
+            tasks=tasks,
         )
         helpers = [
             tasks.create_task(runs.serve(), name="joins"),
@@ -83,7 +84,8 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
         ]
         mesh.metrics.gauge(names.BUILDS_RUNNING).watch(lambda: len(builds.running()))
         mesh.readiness.up("solver")
-        await mesh.calls.work(subjects.BUILDS, {SolveBuild: builds.solve}, slots=asyncio.Semaphore(config.builds))
+        slots = asyncio.Semaphore(config.builds)
+        await mesh.calls.work(subjects.BUILDS, {SolveBuild: builds.solve}, slots=slots, abandoned={SolveBuild: builds.abandoned})
         for helper in helpers:
             helper.cancel()
 
