@@ -53,6 +53,9 @@ class Snapshots(Protocol):
         Of a mutable snapshot the last is its own, writable while it is not mounted (overlay style: whiteouts by hand).
         """
 
+    def own_layer(self, id: str) -> Layer:
+        """The last of them, of a mutable snapshot or one that is no composition."""
+
     def remove(self, ids: Iterable[str]) -> tuple[Snapshot, ...]:
         """Remove those which no lease, child or mount holds (the rest is left alone); returns what was removed, with sizes."""
 

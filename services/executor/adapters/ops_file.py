@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 
 from services.executor.adapters.file_system import Owner, act
 from services.executor.adapters.rooted import Rooted
+from services.executor.adapters.upper_writes import opens_upper
 from services.executor.core.fileop import FilePlan, Step, owner_of, plan_file_op
 from services.executor.core.owners import MAX_USER_FILE, group_id, user_ids
 from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.threads import Pool
 from shared.errors import BuildFailed, Detail, Exhausted, left_detail
-from shared.llb import EMPTY, Chown, FileOp
+from shared.llb import EMPTY, Action, Chown, FileOp
 from shared.llb.ops import Owner as NamedOwner
 from shared.model import Ref
 from shared.wire.messages import RunOp
@@ -68,8 +69,8 @@ class FileRunner:
         source = None if step.source == EMPTY else self._id(work, step.source)
         owner = self._owner(work, owner_of(step.action))
         with ExitStack() as stack:
-            target = stack.enter_context(self._store.mount(id, writable=True))
             tree = stack.enter_context(self._store.mount(source) if source else nullcontext(None))
+            target = stack.enter_context(self._tree(id, step.action, tree))
             failure: BuildFailed | None = None
             try:
                 act(step.action, target, tree, owner, stopped=work.stop.is_set)
@@ -79,6 +80,11 @@ class FileRunner:
             raise failure.with_details(self._left(work, step.number))
         if step.commit:
             self._commit(work, id)
+
+    def _tree(self, id: str, action: Action, source: str | None) -> AbstractContextManager[str]:
+        """Where to carry out the action on a snapshot that only we use."""
+        own = self._store.own_layer(id)
+        return nullcontext(own.path) if opens_upper(own, action, source) else self._store.mount(id, writable=True)
 
     def _commit(self, work: _Work, id: str) -> None:
         self._store.commit(id)

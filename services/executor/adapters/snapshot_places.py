@@ -31,7 +31,7 @@ class Places:
 
     def layers(self, id: str) -> tuple[Layer, ...]:
         """All layers, base first, as they have to be read."""
-        return tuple(self._layer(layer) for layer in self.chain(id) if not layer.endswith(SKELETON))
+        return tuple(self.layer(layer) for layer in self.chain(id) if not layer.endswith(SKELETON))
 
     def lowers(self, parent: str | None) -> tuple[str, ...]:
         """Directories below a snapshot on this parent, topmost first."""
@@ -72,7 +72,8 @@ class Places:
     def _lowers_of(self, row: Record) -> tuple[str, ...]:
         return self.lowers(row.parents[0]) if row.kind is SnapshotKind.LAYER and row.parents else ()
 
-    def _layer(self, id: str) -> Layer:
+    def layer(self, id: str) -> Layer:
+        """A snapshot's own layer."""
         row = self._row(id)
         if row.kind is SnapshotKind.DIFF and self._style is LayerStyle.FULL:
             low, up = (self._full(parent) for parent in row.parents)  # deletions can be seen only by comparing those two

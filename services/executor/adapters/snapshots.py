@@ -6,6 +6,7 @@ to call from several threads; one lock guards the records, file work happens out
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import secrets
@@ -29,11 +30,10 @@ from shared.errors import InvalidInput, RefLost
 __all__ = ["DiskSnapshots", "open_snapshots"]
 
 _log = logging.getLogger(__name__)
-_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def _random_id() -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(25))
+    return base64.b32encode(secrets.token_bytes(16)).decode().lower()[:25]
 
 
 def open_snapshots(root: Path, *, style: str = "auto", clock: Callable[[], float] = time.time) -> DiskSnapshots:
@@ -160,6 +160,10 @@ class DiskSnapshots:
         with self._lock:
             self._row(id)
             return self._places.layers(id)
+
+    def own_layer(self, id: str) -> Layer:
+        with self._lock:
+            return self._places.layer(id)
 
     def remove(self, ids: Iterable[str]) -> tuple[Snapshot, ...]:
         wanted = list(dict.fromkeys(ids))

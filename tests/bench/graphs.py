@@ -1,0 +1,95 @@
+"""Graphs of tiny vertices, made without a frontend, and a client that has them built over the wire."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from client.build import new_id, solve_request
+from client.request import BuildRequest
+from client.session import attach
+from shared.llb import FileAction, FileOp, Input, MkFile, Op, PassthroughOp, encode_op, op_digest
+from shared.model import Platform
+from shared.pb import control_pb2, ops_pb2
+from shared.rpc import CallOpener, connect
+
+_CONTROL: Final = "/moby.buildkit.v1.Control/"
+_PLATFORM: Final = Platform(os="linux", architecture="amd64")
+
+
+@dataclass(slots=True, kw_only=True)
+class Graph:
+    """Ops in the order of a definition, inputs first."""
+
+    ops: list[bytes] = field(default_factory=list)
+
+    def add(self, op: Op) -> Input:
+        """Its first output."""
+        data = encode_op(op)
+        self.ops.append(data)
+        return Input(digest=op_digest(data), index=0)
+
+    def file(self, name: str, below: Input | None = None) -> Input:
+        """One small file on a tree, or on nothing."""
+        make = FileAction(input=-1 if below is None else 0, output=0, action=MkFile(path=f"/{name}", data=name.encode()))
+        return self.add(Op(kind=FileOp(actions=(make,)), inputs=() if below is None else (below,), platform=_PLATFORM))
+
+    def definition(self, results: Sequence[Input]) -> ops_pb2.Definition:
+        """All `results` have to be made; the first one is the build's."""
+        kind = PassthroughOp(id="all", outputs=(0,))
+        top = self.add(Op(kind=kind, inputs=tuple(results), platform=_PLATFORM))
+        self.add(Op(kind=None, inputs=(top,)))
+        return ops_pb2.Definition(**{"def": self.ops})
+
+
+def wide(count: int) -> ops_pb2.Definition:
+    """Vertices that do not depend on each other, none of which was ever built."""
+    graph, salt = Graph(), os.urandom(6).hex()
+    return graph.definition([graph.file(f"{salt}-{i}") for i in range(count)])
+
+
+def chains(count: int, length: int) -> ops_pb2.Definition:
+    """Chains side by side, each vertex on the one before."""
+    graph, salt = Graph(), os.urandom(6).hex()
+    tops = []
+    for chain in range(count):
+        top = None
+        for step in range(length):
+            top = graph.file(f"{salt}-{chain}-{step}", top)
+        assert top is not None
+        tops.append(top)
+    return graph.definition(tops)
+
+
+async def build(peer: CallOpener, definition: ops_pb2.Definition | None, request: BuildRequest) -> int:
+    """A build with a session and a Status, as a client makes it; how many vertices the client was told of."""
+    ref, session = new_id(), new_id()
+    order = solve_request(request, ref, session)
+    if definition is not None:
+        order.Definition.CopyFrom(definition)
+    async with attach(peer, session, {}), asyncio.TaskGroup() as tasks:
+        told = tasks.create_task(_told(peer, ref))
+        await peer.unary(_CONTROL + "Solve", order.SerializeToString())
+    return told.result()
+
+
+async def _told(peer: CallOpener, ref: str) -> int:
+    done: set[str] = set()
+    async with await peer.open(_CONTROL + "Status") as call:
+        await call.send(control_pb2.StatusRequest(Ref=ref).SerializeToString())
+        call.close_send()
+        async for message in call.messages():
+            done |= {vertex.digest for vertex in control_pb2.StatusResponse.FromString(message).vertexes if vertex.HasField("completed")}
+    return len(done)
+
+
+def build_all(addr: str, definitions: Sequence[ops_pb2.Definition]) -> int:
+    """All at once over one connection; vertices that were done."""
+
+    async def run() -> int:
+        async with connect(addr, within=10) as peer, asyncio.TaskGroup() as tasks:
+            builds = [tasks.create_task(build(peer, definition, BuildRequest(frontend=""))) for definition in definitions]
+        return sum(task.result() for task in builds)
+
+    return asyncio.run(run())
