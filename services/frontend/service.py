@@ -20,7 +20,7 @@ from shared.model import Platform
 from shared.run.ids import new_id
 from shared.run.mesh import Mesh
 from shared.wire import subjects
-from shared.wire.messages import BridgeRef, BridgeResult, RunFrontend
+from shared.wire.messages import BridgeRef, BridgeResult, RunFrontend, sbom_bundle
 
 __all__ = ["run"]
 
@@ -102,6 +102,7 @@ def _result(outcome: Outcome, refs: Mapping[str, BridgeRef]) -> BridgeResult:
         ref=refs[outcome.tree.id] if outcome.tree is not None else None,
         refs={key: refs[tree.id] for key, tree in outcome.trees.items()},
         metadata=outcome.metadata,
+        attestations={key: (sbom_bundle(refs[tree.id]),) for key, tree in outcome.bundles.items()},
     )
 
 

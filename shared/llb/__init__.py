@@ -62,6 +62,7 @@ from shared.llb.ops import (
     Ulimit,
 )
 from shared.llb.paths import base_path, clean_path, is_absolute, join_path, parent_path
+from shared.llb.sbom import Scanner, make_scanner
 from shared.llb.sources import git_source, http_source, image_source, local_source, oci_layout_source, source
 from shared.llb.state import State, merge, new_state, scratch
 from shared.llb.state_values import Env, Process, env_with, env_without
@@ -117,6 +118,7 @@ __all__ = [
     "RunOptions",
     "RunSecret",
     "RunSsh",
+    "Scanner",
     "SecretEnv",
     "SecurityMode",
     "Sharing",
@@ -147,6 +149,7 @@ __all__ = [
     "is_absolute",
     "join_path",
     "local_source",
+    "make_scanner",
     "marshal",
     "merge",
     "new_state",

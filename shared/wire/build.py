@@ -120,6 +120,15 @@ class Attestation:
     subjects: tuple[Mapping[str, str], ...] = ()
 
 
+SPDX = "https://spdx.dev/Document"
+"""The predicate type of SBOMs."""
+
+
+def sbom_bundle(scanned: BridgeRef) -> Attestation:
+    """What a scanner left, as an attestation (frontend/attestations/sbom/sbom.go). The document of the result itself begins with `sbom`."""
+    return Attestation(kind=1, ref=scanned, metadata={"reason": b"sbom", "sbom-core": b"sbom"}, predicate_type=SPDX)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeResult:
     """A result: either `ref` (single; None = empty) or `refs` by platform id."""

@@ -4,6 +4,7 @@ The messages stand in build, execute, cache, export and failure; services import
 """
 
 from shared.wire.build import (
+    SPDX,
     ActiveBuild,
     Attestation,
     BridgeDefinitions,
@@ -33,6 +34,7 @@ from shared.wire.build import (
     Taken,
     TypedAttrs,
     Worker,
+    sbom_bundle,
 )
 from shared.wire.cache import (
     CacheChain,
@@ -243,6 +245,7 @@ MESSAGES: tuple[type, ...] = (
 
 __all__ = [
     "MESSAGES",
+    "SPDX",
     "ActiveBuild",
     "Attestation",
     "BridgeDefinitions",
@@ -355,4 +358,5 @@ __all__ = [
     "UsageRecord",
     "UsageReport",
     "Worker",
+    "sbom_bundle",
 ]

@@ -52,7 +52,10 @@ def cases(root: Path = CASES) -> Iterator[Case]:
 
 @dataclass(slots=True, kw_only=True)
 class Answer:
-    """What our frontend gives: definitions by platform ("" = single), metadata, warnings; or an error with its places."""
+    """What our frontend gives: definitions by platform ("" = single; `attestation:<platform>:0` of scans), metadata, warnings.
+
+    Or an error with its places.
+    """
 
     definitions: dict[str, Definition] = field(default_factory=dict)
     metadata: dict[str, bytes] = field(default_factory=dict)
@@ -80,6 +83,7 @@ def answer(case: Case, *, session: str = SESSION, images: Mapping[str, FakeImage
         result.error, result.locations = error.message, error.locations
         return result
     trees = {"": outcome.tree, **outcome.trees} if outcome.tree is not None else dict(outcome.trees)
+    trees |= {f"attestation:{key}:0": tree for key, tree in outcome.bundles.items()}
     result.definitions = {key: _definition(bridge, tree) for key, tree in trees.items() if tree is not None}
     result.metadata = outcome.metadata
     return result

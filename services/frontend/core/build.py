@@ -12,10 +12,11 @@ from services.frontend.core.image import Image, image_json, platform_json
 from services.frontend.core.options import Options, parse_options
 from services.frontend.core.outcome import Outcome
 from services.frontend.core.requests import Asking, Solve, Together, Tree
+from services.frontend.core.scanning import find_scanner, scan
 from services.frontend.core.subrequests import answer_subrequest
 from services.frontend.core.syntax import asked_for
 from services.frontend.core.to_llb.convert import Conversion, Converted, convert
-from shared.errors import InvalidInput, Unsupported
+from shared.errors import InvalidInput
 from shared.llb import MarshalDefaults, marshal
 from shared.model import Platform, format_platform
 from shared.oci import go_json
@@ -83,8 +84,7 @@ class Frontend:
             raise
 
     def _build(self, contexts: Contexts, entrypoint: Entrypoint) -> Asking[Outcome]:
-        if contexts.options.sbom is not None:
-            raise unsupported("attest:sbom is not supported by this server yet")
+        scanner = yield from find_scanner(contexts.options)
         platforms: list[Platform | None] = list(contexts.options.target_platforms) or [None]
         conversions = [self._conversion(contexts, entrypoint, p, first=n == 0) for n, p in enumerate(platforms)]
         built: list[_Built] = yield Together([_solve(c, contexts.options) for c in conversions])
@@ -92,6 +92,10 @@ class Frontend:
         shown = [_export_platform(p or self.order.build_platform, b.image.platform) for p, b in zip(platforms, built, strict=True)]
         for key, b in zip((s["ID"] for s in shown), built, strict=True):
             _add(outcome, str(key), b, several=contexts.options.multi_platform)
+        if scanner is not None:
+            scans = [scan(scanner, str(s["ID"]), b.converted) for s, b in zip(shown, built, strict=True)]
+            found: list[Tree] = yield Together(scans)
+            outcome.bundles = {str(s["ID"]): tree for s, tree in zip(shown, found, strict=True)}
         outcome.metadata["refs.platforms"] = go_json({"Platforms": shown})
         return outcome
 
@@ -102,6 +106,7 @@ class _Built:
     image: Image
     base_image: Image | None
     epoch: int | None
+    converted: Converted
 
 
 def _solve(conversion: Conversion, options: Options) -> Asking[_Built]:
@@ -112,7 +117,7 @@ def _solve(conversion: Conversion, options: Options) -> Asking[_Built]:
         raise DockerfileError(f"failed to marshal LLB definition: {error.message}") from None
     tree: Tree = yield Solve(definition=definition, cache_imports=options.cache_imports)
     stage = converted.stage
-    return _Built(tree=tree, image=stage.image, base_image=stage.base_image, epoch=converted.setting.epoch)
+    return _Built(tree=tree, image=stage.image, base_image=stage.base_image, epoch=converted.setting.epoch, converted=converted)
 
 
 def _add(outcome: Outcome, key: str, built: _Built, *, several: bool) -> None:
@@ -141,11 +146,6 @@ def _export_platform(platform: Platform, of_image: Platform) -> dict[str, object
             os_features=platform.os_features or of_image.os_features,
         ).normalized()
     return {"ID": key, "Platform": platform_json(platform)}
-
-
-def unsupported(message: str) -> DockerfileError:
-    """Something that this frontend does not do."""
-    return DockerfileError(message, cause=Unsupported(message))
 
 
 def _check_minimum(options: Options) -> None:

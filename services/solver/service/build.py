@@ -156,7 +156,7 @@ class RunningBuild:
         if id not in self.handles:
             kept = await self._world.memory.recall(self.ref, id)
             if isinstance(kept, BridgeRef) and kept.id == id and kept.definition and id not in self.handles:
-                await self._load(kept.definition, id=id)
+                await self.load(kept.definition, id=id)
                 self.ledger.client.handles.append(id)
         return self.handles.get(id)
 
@@ -176,7 +176,7 @@ class RunningBuild:
             result = await self._run_frontend(request, started.id)
             self.ledger.end(caller, started, [self.handles.get(ref.id) for ref in all_refs(result) if ref.id])
         elif request.definition:
-            result = BridgeResult(ref=await self._load(request.definition, policies=request.source_policies))
+            result = BridgeResult(ref=await self.load(request.definition, policies=request.source_policies))
             caller.handles += [ref.id for ref in all_refs(result) if ref.id]
         else:
             result = BridgeResult()
@@ -188,7 +188,8 @@ class RunningBuild:
             await self.evaluate(result)
         return result
 
-    async def _load(self, raw: bytes, *, id: str = "", policies: Sequence[bytes] = ()) -> BridgeRef:
+    async def load(self, raw: bytes, *, id: str = "", policies: Sequence[bytes] = ()) -> BridgeRef:
+        """A handle for the result of a definition; nothing runs yet, and nobody is told to have asked for it."""
         try:
             definition = await self._policies.definition(decode_definition(raw), policies)
             rules = LoadRules(
@@ -321,9 +322,13 @@ class RunningBuild:
         else:
             self._returned.set_result(result)
 
+    async def look_up(self, request: BridgeResolveSource) -> SourceMeta:
+        """Facts about a source that the build itself needs: it is among nobody's materials."""
+        return await self._resolving.resolve(request)
+
     async def resolve_source(self, request: BridgeResolveSource) -> SourceMeta:
         """Facts about a source; who looked an image up has it among its materials."""
-        meta = await self._resolving.resolve(request)
+        meta = await self.look_up(request)
         if meta.image_digest:
             scheme, _, ref = decode_source_op(meta.source).identifier.partition("://")
             local = scheme != "docker-image"

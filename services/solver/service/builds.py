@@ -12,6 +12,7 @@ from services.solver.service.caching import check_cache_exports
 from services.solver.service.exports import Exporting, checked_outputs
 from services.solver.service.progress import Hub, Stream
 from services.solver.service.provenance import Provenance
+from services.solver.service.sbom import with_sbom
 from shared.bus.calls import Calls, Served
 from shared.errors import AlreadyExists, BuildmeshError, Code, Internal, InvalidInput, Unavailable, stack_detail
 from shared.model import is_safe_id
@@ -141,6 +142,7 @@ class Builds:
         outputs = await checked_outputs(request.exporters, request.session, self._exports)
         result = await build.result()
         await build.evaluate(result)
+        result = await with_sbom(build, result)
         provenance = Provenance(build, result)
         exporting = Exporting(build, self._exports)
         attestations = await provenance.attestations([output.exporter for output in outputs])

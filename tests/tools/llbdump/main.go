@@ -99,6 +99,13 @@ func ask(ctx context.Context, c *client.Client, q question) *answer {
 				return nil, err
 			}
 		}
+		for k, group := range res.Attestations {
+			for n, att := range group {
+				if err := keep(ctx, a, fmt.Sprintf("attestation:%s:%d", k, n), att.Ref); err != nil {
+					return nil, err
+				}
+			}
+		}
 		return gateway.NewResult(), nil
 	}, status)
 	<-done

@@ -20,7 +20,7 @@ from services.frontend.core.to_llb.dispatch import dispatch
 from services.frontend.core.to_llb.epoch import resolve_epoch
 from services.frontend.core.to_llb.global_args import automatic_args, declared_args
 from services.frontend.core.to_llb.outline_capture import ArgInfo
-from services.frontend.core.to_llb.sbom import mark_scans
+from services.frontend.core.to_llb.sbom import Scans, mark_scans, wanted_scans
 from services.frontend.core.to_llb.setting import Setting
 from services.frontend.core.to_llb.stage_state import StageState, StageTable, follow_paths
 from services.frontend.core.to_llb.stage_table import build_table, connect_stages
@@ -52,6 +52,7 @@ class Converted:
     stage: StageState
     setting: Setting
     defaults: MarshalDefaults
+    scans: Scans
 
 
 def convert(conversion: Conversion) -> Asking[Converted]:
@@ -77,7 +78,7 @@ def convert(conversion: Conversion) -> Asking[Converted]:
     env, epoch = yield from _epoch(conversion, found.stages, env, words)
     setting = _setting(conversion, env, words, platform, linter, epoch)
     stage = yield from _build(setting, found.stages, infos, conversion)
-    return Converted(stage=stage, setting=setting, defaults=_defaults(conversion, platform))
+    return Converted(stage=stage, setting=setting, defaults=_defaults(conversion, platform), scans=wanted_scans(stage, setting))
 
 
 def make_linter(data: bytes, conversion: Conversion) -> Linter:

@@ -1,8 +1,28 @@
 """Which stages and contexts are to be scanned for an SBOM (dockerfile2llb/convert.go, BUILDKIT_SBOM_SCAN_*)."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 from services.frontend.core.to_llb.setting import Setting
-from services.frontend.core.to_llb.stage_state import StageState
+from services.frontend.core.to_llb.stage_state import StageState, reachable
+from shared.llb import State
 from shared.llb.go_text import parse_bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scans:
+    """What is scanned besides the result, by name. `ignore_cache`: the scan runs even if it ran before, as one of the stages does."""
+
+    extras: Mapping[str, State] = field(default_factory=dict)
+    ignore_cache: bool = False
+
+
+def wanted_scans(target: StageState, setting: Setting) -> Scans:
+    """Of a target whose stages are all built."""
+    extras = {"context": setting.build_context} if target.scan_context else {}
+    stages = [stage for stage in reachable(target) if stage.scan_stage and stage is not target]
+    extras |= {stage.shown_name: stage.state for stage in stages}
+    return Scans(extras=extras, ignore_cache=any(stage.ignore_cache for stage in (target, *stages)))
 
 
 def mark_scans(stage: StageState, setting: Setting) -> None:
