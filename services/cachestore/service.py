@@ -88,7 +88,7 @@ class Cachestore:
         )
         self._questions = Questions(self._graph, usable=self._usable, changed=self._dirty.set, counter=counter)
         self._runs = RunClaims()
-        self._claims = Claims(self._graph, self._questions, self._runs, usable=self._usable)
+        self._claims = Claims(self._graph, self._questions, self._runs, usable=self._usable, clock=mesh.clock.monotonic)
         self._house = Housekeeping(
             self._graph,
             holders,
@@ -97,6 +97,7 @@ class Cachestore:
             freed=mesh.metrics.counter(names.GC_FREED),
             pruned=self._garbage.collect,
         )
+        mesh.metrics.gauge(names.RUN_CLAIMS).watch(lambda: len(self._runs))
         mesh.metrics.gauge(names.CACHE_KEYS).watch(lambda: self._graph.statistics()["keys"])
         mesh.metrics.gauge(names.CACHE_RECORDS).watch(lambda: self._graph.statistics()["records"])
 
@@ -128,6 +129,7 @@ class Cachestore:
             await self._serve()
             await self._flush()
         finally:
+            self._runs = RunClaims()  # somebody else answers now
             await self._store.close()
 
     async def _serve(self) -> None:
@@ -174,6 +176,7 @@ class Cachestore:
         """A bucket that was lost with the bus's folder is filled again from memory."""
         while True:
             await asyncio.sleep(GUARD)
+            self._runs.expire(self._mesh.clock.monotonic())
             try:
                 if not await self._store.intact():
                     rows = self._graph.rows()

@@ -72,8 +72,8 @@ class Claims(Protocol):
         """A stored result, or whose run it is; None when nobody can say."""
         ...
 
-    async def release(self, runs: Sequence[str]) -> None:
-        """These have ended. Idempotent."""
+    async def release(self, runs: Sequence[str], *, solver: str) -> None:
+        """These have ended; `solver` lives, and so do its other claims. Idempotent."""
         ...
 
 

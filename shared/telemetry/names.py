@@ -32,7 +32,9 @@ OP_OVERHEAD = Metric(
 )
 SLOTS = Metric("buildmesh_executor_slots", "Ops that may run at once.")
 SLOTS_BUSY = Metric("buildmesh_executor_slots_busy", "Slots in use.")
+LEASES = Metric("buildmesh_executor_leases", "Builds that hold snapshots of this executor.")
 
+RUN_CLAIMS = Metric("buildmesh_run_claims", "Steps that some solver has said it runs.")
 CACHE_QUESTIONS = Metric("buildmesh_cache_questions_total", "Questions to the cache index.", ("kind", "outcome"))
 CACHE_KEYS = Metric("buildmesh_cache_keys", "Keys in the cache index.")
 CACHE_RECORDS = Metric("buildmesh_cache_records", "Results in the cache index.")

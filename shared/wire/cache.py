@@ -131,9 +131,13 @@ class RunClaimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRuns:
-    """These runs have ended; their results, if any, were saved before. Answer: Done."""
+    """These runs have ended; their results, if any, were saved before. Answer: Done.
+
+    `solver`: who says so, and that it lives; claims of a solver that says nothing for a minute end.
+    """
 
     runs: tuple[str, ...]
+    solver: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

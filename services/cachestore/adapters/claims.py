@@ -1,5 +1,6 @@
 """Runs under way as messages ↔ claims. Who answers holds the index too: a stored result and a claim never miss each other."""
 
+import time
 from collections.abc import Callable
 
 from services.cachestore.adapters.questions import MAX_NODES, Questions, at, check_text
@@ -12,10 +13,18 @@ from shared.wire.messages import ClaimRun, Done, ReleaseRuns, RunClaimed
 
 
 class Claims:
-    """Sync handlers. `usable(ref)`: whether a stored result may be handed out now."""
+    """Sync handlers. `usable(ref)`: whether a stored result may be handed out now. `clock` is monotonic, in seconds."""
 
-    def __init__(self, graph: KeyGraph, questions: Questions, claims: RunClaims, *, usable: Callable[[Ref | None], bool]) -> None:
-        self._graph, self._questions, self._claims, self._usable = graph, questions, claims, usable
+    def __init__(
+        self,
+        graph: KeyGraph,
+        questions: Questions,
+        claims: RunClaims,
+        *,
+        usable: Callable[[Ref | None], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._graph, self._questions, self._claims, self._usable, self._clock = graph, questions, claims, usable, clock
 
     def claim(self, order: ClaimRun, served: Served) -> RunClaimed:
         """ClaimRun → RunClaimed."""
@@ -28,6 +37,7 @@ class Claims:
             rows = (row for key in keys for row in self._graph.records(key) if self._usable(row.ref))
             if (row := next(rows, None)) is not None:
                 return RunClaimed(found=True, ref=row.ref)
+        self._claims.hear(order.solver, self._clock())
         names = _names(order, ids)
         standing = self._claims.claim(names, Claim(solver=order.solver, run=order.run), gone=order.gone)
         return RunClaimed(solver=standing.solver, run=standing.run)
@@ -36,6 +46,9 @@ class Claims:
         """ReleaseRuns → Done."""
         if len(order.runs) > MAX_NODES:
             raise InvalidInput(f"{len(order.runs)} runs at once are too many")
+        if order.solver:
+            check_text(order.solver)
+            self._claims.hear(order.solver, self._clock())
         for run in order.runs:
             self._claims.release(run)
         return Done()

@@ -1,7 +1,7 @@
 """Who is about to run what. A vertex is known by the keys its result will have, so equal work of different builds and solvers meets here.
 
 Like a cache key, a claim is found when every input can be named in a way that it was claimed by (solver/edge index of BuildKit, for
-the whole fleet). A claim has no end in time: its owner releases it, or somebody finds the owner gone and says so.
+the whole fleet). Its owner releases it, somebody finds the owner gone and says so, or nothing was heard of the owner for `LIFE`.
 """
 
 from collections import OrderedDict
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_CLAIMS = 20_000
+LIFE = 60.0
+"""Seconds without a word from a solver after which its claims end. Solvers that run something say so each 20 s."""
 
 Names = Sequence[Sequence[str]]
 """For each input of a vertex, everything that it may be called."""
@@ -29,6 +31,19 @@ class RunClaims:
         self._limit = limit
         self._claims: OrderedDict[str, tuple[Claim, frozenset[str]]] = OrderedDict()
         self._by_name: dict[str, dict[str, None]] = {}
+        self._heard: dict[str, float] = {}  # solvers with claims, and when they last said something
+
+    def hear(self, solver: str, now: float) -> None:
+        """This solver lives."""
+        self._heard[solver] = now
+
+    def expire(self, now: float) -> None:
+        """End the claims of solvers that fell silent."""
+        silent = {solver for solver, at in self._heard.items() if now - at > LIFE}
+        for run in [run for run, (claim, _) in self._claims.items() if claim.solver in silent]:
+            self.release(run)
+        for solver in silent:
+            del self._heard[solver]
 
     def claim(self, names: Names, wanted: Claim, *, gone: str = "") -> Claim:
         """The claim that stands for `names` now: an earlier one, unless it is `gone`, or else `wanted`. At least one input has a name."""

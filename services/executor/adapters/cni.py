@@ -124,8 +124,10 @@ class CniNetwork:
             await self._take_down(self._ready.pop(0))
 
     async def close(self) -> None:
-        while self._ready:
-            await self._take_down(self._ready.pop())
+        """Take down what is idle, and what a process that was killed had left."""
+        for namespaces in (self._ready, self._left):
+            while namespaces:
+                await self._take_down(namespaces.pop())
 
     async def _make(self, hostname: str) -> _Namespace:
         while self._left:  # of a process that was killed: their addresses are still reserved

@@ -11,6 +11,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from services.executor.adapters.archive import unpack_archive
 from services.executor.adapters.file_copy import CopyRules, copy_path
@@ -175,8 +176,7 @@ def _copy(root: Rooted, action: Copy, source: str | None, owner: Owner | None, s
         with root.find(action.dest) as spot:
             _need_parent(spot)
     if source is None:  # scratch: an empty directory, of which only the root can be copied
-        with tempfile.TemporaryDirectory(prefix="scratch-") as empty:
-            os.chmod(empty, 0o755)
+        with _nothing() as empty:
             _copy(root, action, empty, owner, stopped)
         return
     rules = _rules(action, owner)
@@ -188,6 +188,19 @@ def _copy(root: Rooted, action: Copy, source: str | None, owner: Owner | None, s
             if action.attempt_unpack and unpack_archive(tree, match, root, dest, owner=owner, time_ns=rules.time_ns):
                 continue
             copy_path(tree, match, root, dest, rules, stopped=stopped)
+
+
+@contextmanager
+def _nothing() -> Iterator[str]:
+    """An empty directory, without a name from the beginning: nothing is left when this process is killed."""
+    name = tempfile.mkdtemp(prefix="scratch-")
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.rmdir(name)
+        os.fchmod(fd, 0o755)
+        yield f"/proc/self/fd/{fd}/."
+    finally:
+        os.close(fd)
 
 
 def _rules(action: Copy, owner: Owner | None) -> CopyRules:

@@ -44,6 +44,7 @@ async def run(config: ExecutorConfig, mesh: Mesh) -> None:
         emulated=() if config.platforms else emulated_platforms(),
     )
     mesh.metrics.gauge(names.SLOTS).set(width)
+    mesh.metrics.gauge(names.LEASES).watch(lambda: store.statistics()["leases"])
     presence = Presence(mesh.bus, _info(config, parts), lambda: width - _free(parts.slots), mesh.readiness.draining.is_set)
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -126,10 +126,10 @@ class CachestoreIndex:
         assert isinstance(answer, RunClaimed)
         return answer
 
-    async def release(self, runs: Sequence[str]) -> None:
+    async def release(self, runs: Sequence[str], *, solver: str) -> None:
         """Best effort: a claim that stays is found to be gone."""
         try:
-            await self._calls.call(subjects.CACHE, ReleaseRuns(runs=tuple(runs)), within=WITHIN)
+            await self._calls.call(subjects.CACHE, ReleaseRuns(runs=tuple(runs), solver=solver), within=WITHIN)
         except BuildmeshError as error:
             self._log.warning("claims could not be released", error=str(error))
 

@@ -27,6 +27,7 @@ from shared.wire.messages import JoinRun, OpDone, TaskProgress
 ATTEMPTS = 6
 KEPT = 5.0  # seconds that outputs can still be asked for: until those who looked into the index before have come
 KEPT_LOG = 1 << 20  # bytes of a step's output that late ones still get
+ALIVE = 20.0  # seconds; claims of a solver that is silent for a minute end
 REMEMBERED = 10_000  # lost refs
 QUIET = 0.05  # seconds between two batches of progress
 WITHIN, ABSENT = 5.0, 1.0  # seconds for a solver to take a call
@@ -167,6 +168,7 @@ class FleetRuns:
             tasks.create_task(self._release(), name="claims")
 
     async def _release(self) -> None:
+        heard = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(1.0)
             now = asyncio.get_running_loop().time()
@@ -174,8 +176,9 @@ class FleetRuns:
             for id in due:
                 del self._ended[id]
                 self._runs.pop(id, None)
-            if due:
-                await self._claims.release(due)
+            if due or (self._runs and now - heard >= ALIVE):
+                await self._claims.release(due, solver=self._home)
+                heard = now
 
     def statistics(self) -> dict[str, int]:
         """Runs under way or kept."""

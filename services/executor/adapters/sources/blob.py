@@ -45,11 +45,11 @@ class BlobDriver:
             if path is not None:
                 yield path
                 return
-            with tempfile.NamedTemporaryFile(prefix="blob-") as copy:
+            with tempfile.TemporaryFile() as copy:  # without a name: nothing is left when this process is killed
                 async for chunk in reader.chunks(chunk_size=_CHUNK):
                     await self._threads.finish(copy.write, chunk)
                 copy.flush()
-                yield Path(copy.name)
+                yield Path(f"/proc/{os.getpid()}/fd/{copy.fileno()}")
 
     async def _have(self, source: BlobSource, digest: Digest, sessions: Sequence[str], report: Reporter) -> None:
         if await self._blobs.find_missing([digest]):

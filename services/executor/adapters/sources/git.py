@@ -173,11 +173,11 @@ class GitDriver:
 
 @contextmanager
 def _written(text: str) -> Iterator[str]:
-    """A file with this text, for as long as the context is open."""
-    with tempfile.NamedTemporaryFile("w", prefix="known-hosts-") as file:
+    """A file with this text, for as long as the context is open; without a name, so that nothing is left when this process is killed."""
+    with tempfile.TemporaryFile("w") as file:
         file.write(text)
         file.flush()
-        yield file.name
+        yield f"/proc/{os.getpid()}/fd/{file.fileno()}"
 
 
 def _checked(source: GitSource) -> GitSource:

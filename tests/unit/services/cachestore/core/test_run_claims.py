@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.cachestore.core.run_claims import Claim, RunClaims
+from services.cachestore.core.run_claims import LIFE, Claim, RunClaims
 
 
 def claim(run: str) -> Claim:
@@ -77,3 +77,19 @@ def test_a_claim_shares_a_name_with_every_input_and_nothing_leaks(steps: list[tu
         claims.release(run)
     assert len(claims) == 0
     assert not claims._by_name
+
+
+def test_claims_of_a_solver_that_fell_silent_end() -> None:
+    """A killed solver releases nothing, and perhaps nobody ever wants the same again."""
+    claims = RunClaims()
+    for run, names in {"dead": "a", "alive": "b"}.items():
+        claims.hear(f"s-{run}", 0.0)
+        claims.claim([[names]], claim(run))
+    claims.hear("s-alive", 50.0)
+
+    claims.expire(59.0)
+    assert len(claims) == 2
+    claims.expire(LIFE + 1)
+
+    assert claims.claim([["b"]], claim("3")) == claim("alive")
+    assert claims.claim([["a"]], claim("3")) == claim("3")
