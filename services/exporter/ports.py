@@ -28,6 +28,10 @@ class Layers(Protocol):
         """All layers of `ref` in the blob store, base first. Idempotent. Raises RefLost."""
         ...
 
+    async def of_files(self, layers: Sequence[Layer], paths: Sequence[str], vertex: Digest) -> Mapping[str, Digest]:
+        """The topmost of packed layers that has a file, by its path; progress on `vertex`. Files that none has are left out."""
+        ...
+
 
 class Attestations(Protocol):
     """What is attested of a result."""

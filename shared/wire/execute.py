@@ -208,6 +208,21 @@ class FilesDigested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileLayers:
+    """Which of `layers` (base first, in the blob store) these files come from (`call.executor`). Answer: FileLayersFound."""
+
+    layers: tuple[Layer, ...]
+    paths: tuple[str, ...]
+    vertex: Digest
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileLayersFound:
+    layers: Mapping[str, Digest]  # digest of the layer by path; files that no layer has are left out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExtraFile:
     """A small file that an exporter adds to a tree (attestations)."""
 

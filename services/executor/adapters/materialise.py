@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from functools import partial
-from pathlib import Path
 
+from services.executor.adapters.blob_bytes import blob_bytes
 from services.executor.adapters.layer_compression import decompress
 from services.executor.adapters.layer_unpack import Whiteouts, unpack_layer
 from services.executor.adapters.read_ahead import ReadAhead
@@ -26,7 +24,6 @@ from shared.wire.messages import Compression, LayersFound, LayersOf, Pack, Packe
 
 LAYER_NOTE = "layer"
 TRANSPORT_NOTE = "layer.transport"
-_CHUNK = 1 << 20
 
 
 class Materialise:
@@ -127,16 +124,8 @@ class Materialise:
     async def _unpack(self, layer: Layer, key: str, parent: str | None, lease: str, report: Reporter) -> str:
         status = f"extracting {layer.digest}"
         report.status(status, total=layer.size)
-        async with self._blobs.open(layer.digest) as reader:
-            path = reader.local_path()
-            if path is not None:
-                id = await self._threads.do(self._unpack_now, layer, _file_chunks(path), key, parent, lease)
-            else:
-                with tempfile.TemporaryFile(prefix="layer-") as copy:  # a far blob store: layers can be larger than memory
-                    async for chunk in reader.chunks():
-                        await self._threads.finish(copy.write, chunk)
-                    copy.seek(0)
-                    id = await self._threads.do(self._unpack_now, layer, iter(partial(copy.read, _CHUNK), b""), key, parent, lease)
+        async with blob_bytes(self._blobs, layer.digest, self._threads) as chunks:
+            id = await self._threads.do(self._unpack_now, layer, chunks, key, parent, lease)
         report.status(status, current=layer.size, total=layer.size, done=True)
         return id
 
@@ -182,9 +171,3 @@ def decode_layer(note: bytes) -> Layer:
     """Raises ValueError or TypeError for what is no such note."""
     fields = json.loads(note)
     return Layer(**{**fields, "urls": tuple(fields.get("urls", ()))})
-
-
-def _file_chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            yield chunk

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from services.executor.adapters.containers import Containers
 from services.executor.adapters.content_hash import ContentHashes
 from services.executor.adapters.file_digests import TreeDigests
+from services.executor.adapters.file_layers import LayersOfFiles
 from services.executor.adapters.frontend_images import FrontendImages
 from services.executor.adapters.hashing import Hashing
 from services.executor.adapters.housekeeping import Housekeeping
@@ -37,6 +38,7 @@ from shared.wire.messages import (
     CloseContainer,
     ContentHash,
     FileDigests,
+    FileLayers,
     ListUsage,
     OpenContainer,
     Pack,
@@ -78,6 +80,7 @@ class Workers:
     sender: TreeSender
     publisher: Publisher
     digests: TreeDigests
+    file_layers: LayersOfFiles
 
     def anywhere(self) -> Handlers:
         """What any executor can answer."""
@@ -90,6 +93,7 @@ class Workers:
             Pack: self.packing.pack,
             SendTrees: self.sender.send,
             FileDigests: self.digests.digest,
+            FileLayers: self.file_layers.find,
         }
 
     def here(self) -> Handlers:
@@ -145,6 +149,7 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
         files=RefFiles(materialise=materialise, store=store, threads=threads),
         sender=TreeSender(materialise=materialise, store=store, threads=threads, links=mesh.sessions, scratch=parts.root / "packing"),
         digests=TreeDigests(materialise=materialise, store=store, threads=threads),
+        file_layers=LayersOfFiles(fetch=fetch, blobs=mesh.blobs, threads=threads),
         publisher=publisher,
     )
 

@@ -1,6 +1,6 @@
 """Layers and trees, asked of the executors that hold the data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.exporter.adapters.relay import Relay
@@ -9,7 +9,7 @@ from shared.bus.calls import Calls
 from shared.errors import CallLost, RefLost
 from shared.model import Digest, Layer, Ref
 from shared.wire import subjects
-from shared.wire.messages import Compression, FileDigests, FilesDigested, Pack, Packed, Scope, SendTrees, Sent
+from shared.wire.messages import Compression, FileDigests, FileLayers, FileLayersFound, FilesDigested, Pack, Packed, Scope, SendTrees, Sent
 
 ABSENT = 1.5  # seconds that the bus may say that nobody listens at a home
 
@@ -35,6 +35,12 @@ class ExecutorLayers:
             answer: Packed = await self._calls.call(home_subject(ref), request, on_progress=self._relay, absent=ABSENT)
         except CallLost:  # its home is gone: another executor has it from what was published, or says that it is lost
             answer = await self._calls.call(subjects.EXECUTOR, request, on_progress=self._relay)
+        return answer.layers
+
+    async def of_files(self, layers: Sequence[Layer], paths: Sequence[str], vertex: Digest) -> Mapping[str, Digest]:
+        """Any executor can tell: the layers are in the blob store."""
+        request = FileLayers(layers=tuple(layers), paths=tuple(paths), vertex=vertex, scope=self._scope)
+        answer: FileLayersFound = await self._calls.call(subjects.EXECUTOR, request, on_progress=self._relay)
         return answer.layers
 
 

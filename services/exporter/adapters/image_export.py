@@ -13,10 +13,11 @@ from services.exporter.core.attestations import Predicate
 from services.exporter.core.image import Image, ImagePlan, Part, base_diff_ids, build_image, plan_image, platform_epoch, response
 from services.exporter.core.options import Kind, Options
 from services.exporter.core.push_order import encode_push, push_order
+from services.exporter.core.spdx import document_of, uncommented_files, with_layers
 from services.exporter.core.tree_export import check_targets
 from services.exporter.ports import Attestations, BlobSource, ClientFiles, Layers, Progress
 from shared.errors import BuildFailed, InvalidInput, Unsupported
-from shared.model import CacheEntry, Layer, Ref
+from shared.model import CacheEntry, Digest, Layer, Ref
 from shared.oci.result_platforms import PLATFORMS_KEY, TargetPlatform, result_platforms
 from shared.wire.messages import ExportDone, ExportResult, RunExport
 
@@ -50,7 +51,7 @@ class ImageExport:
         check_targets(targets, plan.metadata, result.refs, is_map=result.is_map)
         parts = await self._pack(plan, targets, _refs(request, targets), request.inline_cache)
         if plan.is_map:
-            parts = [replace(part, attestations=await self._attested(result, part.target.id)) for part in parts]
+            parts = [replace(part, attestations=await self._attested(result, part, request.vertex)) for part in parts]
         image = build_image(plan, parts)
         for document in image.documents:
             async with self._progress.step(document.status) if document.status else nullcontext():
@@ -59,8 +60,17 @@ class ImageExport:
             return self._finish_image(image, plan)
         return await self._finish_archive(image, plan, request.index)
 
-    async def _attested(self, result: ExportResult, platform: str) -> tuple[Predicate, ...]:
-        return tuple(await self._attestations.read(result.attestations.get(platform, ())))
+    async def _attested(self, result: ExportResult, part: Part, vertex: Digest) -> tuple[Predicate, ...]:
+        found = await self._attestations.read(result.attestations.get(part.target.id, ()))
+        return tuple([await self._with_layers(predicate, part, vertex) for predicate in found])
+
+    async def _with_layers(self, predicate: Predicate, part: Part, vertex: Digest) -> Predicate:
+        document = document_of(predicate)
+        if document is None or not part.layers:
+            return predicate
+        files = uncommented_files(document)
+        layers = await self._layers.of_files(part.layers, files, vertex) if files else {}
+        return replace(predicate, data=with_layers(document, layers))
 
     async def _pack(
         self,
