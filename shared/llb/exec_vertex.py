@@ -106,7 +106,7 @@ class ExecVertex:
             env = {**env, "SSH_AUTH_SOCK": self.ssh[0].target}
         return ops.Meta(
             args=process.args,
-            env=tuple(f"{k}={v}" for k, v in env.items()),
+            env=tuple(map("=".join, env.items())),
             cwd=process.directory,
             user=process.user,
             proxy_env=self.options.proxy_env,

@@ -1,7 +1,7 @@
 """A file tree being described, with the environment of the processes that will run in it (client/llb/state.go)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from shared.llb import ops
 from shared.llb.exec_vertex import ExecVertex, RunOptions
@@ -33,7 +33,7 @@ class State:
     def with_output(self, output: AnyOutput | None) -> "State":
         """Another tree, the same environment; the platform of the tree when it has one."""
         platform = output.platform if output is not None else None
-        process = self.process if platform is None else replace(self.process, platform=platform.normalized())
+        process = self.process if platform is None else self.process.changed(platform=platform.normalized())
         return State(output=output, process=process)
 
     def with_env(self, key: str, value: str) -> "State":
@@ -56,7 +56,7 @@ class State:
         return self._with(network=network)
 
     def _with(self, **changes: object) -> "State":
-        return State(output=self.output, process=replace(self.process, **changes))  # type: ignore[arg-type]
+        return State(output=self.output, process=self.process.changed(**changes))
 
     def run(self, process: Process, options: RunOptions, constraints: Constraints) -> "State":
         """The tree after a process ran in it. What `process` says holds for this run only."""

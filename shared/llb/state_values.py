@@ -39,3 +39,14 @@ class Process:
     ulimits: tuple[ops.Ulimit, ...] = ()
     cgroup_parent: str = ""
     valid_exit_codes: tuple[int, ...] = ()
+
+    def changed(self, **fields: object) -> "Process":
+        """A copy with these fields; as dataclasses.replace, at less than half its cost: each instruction makes one or two."""
+        assert fields.keys() <= _FIELDS, f"a process has none of {fields.keys() - _FIELDS}"
+        copy = object.__new__(Process)
+        for name in Process.__slots__:
+            object.__setattr__(copy, name, fields[name] if name in fields else getattr(self, name))
+        return copy
+
+
+_FIELDS = frozenset(Process.__slots__)

@@ -70,16 +70,12 @@ def _exec(op: ops.ExecOp, count: int) -> None:
 
 
 def _mount(mount: ops.Mount) -> None:
-    needs = {
-        ops.MountType.CACHE: (mount.cache, "cache options"),
-        ops.MountType.SECRET: (mount.secret, "secret options"),
-        ops.MountType.SSH: (mount.ssh, "ssh options"),
-        ops.MountType.BIND: (mount, ""),
-        ops.MountType.TMPFS: (mount, ""),
-    }
-    given, name = needs[mount.type]
-    if given is None:
-        raise InvalidInput(f"invalid exec op: mount {mount.dest!r} without {name}")
+    if mount.type is ops.MountType.CACHE and mount.cache is None:
+        raise InvalidInput(f"invalid exec op: mount {mount.dest!r} without cache options")
+    if mount.type is ops.MountType.SECRET and mount.secret is None:
+        raise InvalidInput(f"invalid exec op: mount {mount.dest!r} without secret options")
+    if mount.type is ops.MountType.SSH and mount.ssh is None:
+        raise InvalidInput(f"invalid exec op: mount {mount.dest!r} without ssh options")
     if not mount.dest:
         raise InvalidInput("invalid exec op: mount without a destination")
 

@@ -1,7 +1,6 @@
 """Errors of a Dockerfile, with the places in the file that they speak of."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shared.errors import BuildmeshError, Unsupported, frontend_cap_detail
@@ -20,7 +19,9 @@ Location = tuple[Span, ...]
 
 def line_spans(start: int, end: int) -> Location:
     """One span for each line from start to end; just `start` when end is not behind it (parser/errors.go toRanges)."""
-    return tuple(Span(start=n, end=n) for n in range(start, max(start, end) + 1))
+    if end <= start:
+        return (Span(start=start, end=start),)
+    return tuple([Span(start=n, end=n) for n in range(start, end + 1)])
 
 
 class DockerfileError(Exception):
@@ -66,14 +67,20 @@ def cap_missing(name: str) -> DockerfileError:
     return DockerfileError(message, cause=Unsupported(message, details=[frontend_cap_detail(name)]))
 
 
-@contextmanager
-def located(location: Location) -> Iterator[None]:
+class located:
     """Adds `location` to every DockerfileError that passes."""
-    try:
-        yield
-    except DockerfileError as error:
-        error.at(location)
-        raise
+
+    __slots__ = ("_location",)
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DockerfileError):
+            error.at(self._location)
 
 
 def nearest(word: str, options: Iterable[str], *, case_sensitive: bool = True) -> str:
@@ -82,39 +89,35 @@ def nearest(word: str, options: Iterable[str], *, case_sensitive: bool = True) -
     Case follows the word's own when case does not matter (util/suggest).
     """
     wanted = word if case_sensitive else word.lower()
-    best, best_distance = "", 3
-    for option in sorted(options) if isinstance(options, set | frozenset) else options:
-        candidate = option if case_sensitive else option.lower()
-        if candidate == wanted:
-            return ""
-        distance = edit_distance(wanted, candidate, best_distance)
-        if distance < best_distance:
-            best, best_distance = candidate, distance
-    return best if case_sensitive else _case_like(best, word)
+    candidates = sorted(options) if isinstance(options, set | frozenset) else list(options)
+    if not case_sensitive:
+        candidates = [candidate.lower() for candidate in candidates]
+    if wanted in candidates:
+        return ""
+    found = ""
+    for candidate in candidates:
+        if abs(len(candidate) - len(wanted)) > 2:
+            continue
+        if within(wanted, candidate, 1):
+            found = candidate
+            break
+        if not found and within(wanted, candidate, 2):
+            found = candidate
+    return found if case_sensitive else _case_like(found, word)
 
 
 def _case_like(text: str, model: str) -> str:
     return text.upper() if model == model.upper() and model != model.lower() else text
 
 
-def edit_distance(a: Sequence[str], b: Sequence[str], limit: int) -> int:
-    """Levenshtein distance of `a` and `b`, or any number ≥ `limit` once it is known not to be below it."""
-    if abs(len(a) - len(b)) >= limit:
-        return limit
-    start, ends = 0, (len(a), len(b))
-    while start < min(ends) and a[start] == b[start]:
-        start += 1
-    while start < min(ends) and a[ends[0] - 1] == b[ends[1] - 1]:
-        ends = ends[0] - 1, ends[1] - 1
-    a, b = a[start : ends[0]], b[start : ends[1]]  # equal beginnings and ends need no edits
-    short, long = sorted((a, b), key=len)
-    if len(short) <= 1:
-        return len(long) - (1 if short and short[0] in long else 0)
-    row = list(range(len(b) + 1))
-    for i, ca in enumerate(a, 1):
-        previous, row = row, [i]
-        for j, cb in enumerate(b, 1):
-            row.append(min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (ca != cb)))
-        if min(row) >= limit:
-            return limit
-    return row[-1]
+def within(a: str, b: str, edits: int) -> bool:
+    """Whether `a` becomes `b` by at most so many insertions, removals and replacements of characters. For few edits: it tries all."""
+    if abs(len(a) - len(b)) > edits:
+        return False
+    at = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    a, b = a[at:], b[at:]
+    if a == b or edits == 0:
+        return a == b
+    if edits == 1:
+        return a[1:] == b[1:] or a[1:] == b or a == b[1:]
+    return within(a[1:], b[1:], edits - 1) or within(a[1:], b, edits - 1) or within(a, b[1:], edits - 1)

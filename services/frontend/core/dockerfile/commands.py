@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 from services.frontend.core.dockerfile.mounts import Mount, parse_mount
 from services.frontend.core.failure import Location
@@ -33,6 +33,17 @@ class Command:
         return self
 
 
+_C = TypeVar("_C", bound=Command)
+
+
+def _changed(command: _C, **fields: object) -> _C:
+    """The command with these fields; itself when they are what it has: most instructions hold no variables."""
+    for name, value in fields.items():
+        if getattr(command, name) != value:
+            return replace(command, **fields)  # type: ignore[arg-type]
+    return command
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """`key=value`; `legacy`: written with a space in between."""
@@ -45,7 +56,7 @@ class Pair:
         return f"{self.key}={self.value}"
 
     def expanded(self, expand: Expander) -> "Pair":
-        return replace(self, key=expand(self.key), value=expand(self.value))
+        return Pair(key=expand(self.key), value=expand(self.value), legacy=self.legacy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +109,7 @@ class Env(Command):
     pairs: tuple[Pair, ...]
 
     def expanded(self, expand: Expander) -> "Env":
-        return replace(self, pairs=tuple(p.expanded(expand) for p in self.pairs))
+        return _changed(self, pairs=tuple([p.expanded(expand) for p in self.pairs]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +117,7 @@ class Label(Command):
     pairs: tuple[Pair, ...]
 
     def expanded(self, expand: Expander) -> "Label":
-        return replace(self, pairs=tuple(p.expanded(expand) for p in self.pairs))
+        return _changed(self, pairs=tuple([p.expanded(expand) for p in self.pairs]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +150,8 @@ class Add(Transfer):
 
     def expanded(self, expand: Expander) -> "Add":
         chown, chmod, checksum = expand(self.chown), expand(self.chmod), expand(self.checksum)
-        sources = tuple(expand(s) for s in self.sources)
-        return replace(self, chown=chown, chmod=chmod, checksum=checksum, sources=sources, dest=expand(self.dest))
+        sources = tuple([expand(s) for s in self.sources])
+        return _changed(self, chown=chown, chmod=chmod, checksum=checksum, sources=sources, dest=expand(self.dest))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +161,8 @@ class Copy(Transfer):
 
     def expanded(self, expand: Expander) -> "Copy":
         chown, chmod = expand(self.chown), expand(self.chmod)
-        sources = tuple(expand(s) for s in self.sources)
-        return replace(self, chown=chown, chmod=chmod, sources=sources, dest=expand(self.dest))
+        sources = tuple([expand(s) for s in self.sources])
+        return _changed(self, chown=chown, chmod=chmod, sources=sources, dest=expand(self.dest))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +175,7 @@ class Workdir(Command):
     path: str
 
     def expanded(self, expand: Expander) -> "Workdir":
-        return replace(self, path=expand(self.path))
+        return _changed(self, path=expand(self.path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +196,7 @@ class Run(ShellDependent):
     devices: tuple[Device, ...] = ()
 
     def expanded(self, expand: Expander) -> "Run":
-        return replace(self, mounts=tuple(parse_mount(flag, expand) for flag in self.mount_flags))
+        return _changed(self, mounts=tuple([parse_mount(flag, expand) for flag in self.mount_flags]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +224,7 @@ class User(Command):
     user: str
 
     def expanded(self, expand: Expander) -> "User":
-        return replace(self, user=expand(self.user))
+        return _changed(self, user=expand(self.user))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +232,7 @@ class Volume(Command):
     volumes: tuple[str, ...]
 
     def expanded(self, expand: Expander) -> "Volume":
-        return replace(self, volumes=tuple(expand(v) for v in self.volumes))
+        return _changed(self, volumes=tuple([expand(v) for v in self.volumes]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +240,7 @@ class StopSignal(Command):
     signal: str
 
     def expanded(self, expand: Expander) -> "StopSignal":
-        return replace(self, signal=expand(self.signal))
+        return _changed(self, signal=expand(self.signal))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

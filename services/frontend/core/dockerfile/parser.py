@@ -76,8 +76,10 @@ class _Parser:
         line, has_empty = self._continued(text, complete)
         if has_empty:
             self.file.empty_continuations.append(self.line)
-        with located(line_spans(start, self.line)):
+        try:
             node = parse_node(line, self.escape, self.comments)
+        except DockerfileError as error:
+            raise error.at(line_spans(start, self.line)) from None
         if _takes_heredoc(node) and "<<" in line:
             self._read_heredocs(node, line, start)
         node.start, node.end = start, self.line

@@ -56,9 +56,14 @@ class Expansion:
     unmatched: dict[str, None] = field(default_factory=dict)
 
 
+def is_plain(text: str) -> bool:
+    """Whether `text` is the same after any expansion."""
+    return _PLAIN.fullmatch(text) is not None
+
+
 def expand(text: str, env: Mapping[str, str], rules: WordRules) -> Expansion:
     """`text` as one word. Raises DockerfileError for a broken quote or substitution."""
-    if _PLAIN.fullmatch(text):
+    if is_plain(text):
         return Expansion(text=text)
     reader = _Reader(text, env, rules, collect=False)
     result, _ = reader.read()

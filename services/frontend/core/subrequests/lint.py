@@ -7,7 +7,7 @@ from typing import Any
 from services.frontend.core.dockerfile.linter import LintWarning
 from services.frontend.core.failure import DockerfileError
 from services.frontend.core.requests import Asking
-from services.frontend.core.subrequests.places import excerpt, location_json, merged
+from services.frontend.core.subrequests.places import excerpt, excerpt_lines, location_json, merged
 from services.frontend.core.to_llb.convert import Conversion, convert
 from shared.llb import SourceMap, decode_definition, definition_json
 from shared.oci import go_json_indent
@@ -53,9 +53,10 @@ def _source(source: SourceMap) -> dict[str, Any]:
 
 def _text(warnings: list[LintWarning], source: SourceMap) -> str:
     ordered = sorted(warnings, key=lambda w: (w.location[0].start if w.location else -1, "" if w.location else w.rule.name))
+    lines = excerpt_lines(source.data) if ordered else []
     parts: list[str] = []
     for warning in ordered:
         url = f" - {warning.rule.url}" if warning.rule.url else ""
         parts.append(f"\nWARNING: {warning.rule.name}{url}\n{warning.message}\n")
-        parts.append(excerpt(source.filename, source.data, warning.location))
+        parts.append(excerpt(source.filename, lines, warning.location))
     return "".join(parts)

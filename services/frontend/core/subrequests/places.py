@@ -1,6 +1,6 @@
 """Places in the Dockerfile as pb.Location in JSON, and the excerpt that goes with them (solver/errdefs/source.go Print)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from services.frontend.core.failure import Location, Span
@@ -28,9 +28,13 @@ def merged(locations: Iterable[Location]) -> Location:
     return tuple(out)
 
 
-def excerpt(filename: str, data: bytes, location: Location) -> str:
+def excerpt_lines(data: bytes) -> list[str]:
+    """A file as `excerpt` takes it."""
+    return data.decode("utf-8", "replace").split("\n")
+
+
+def excerpt(filename: str, lines: Sequence[str], location: Location) -> str:
     """The lines of `location` marked, with some around them; "" when there are none."""
-    lines = data.decode("utf-8", "replace").split("\n")
     if not location:
         return ""
     first = min(span.start for span in location)

@@ -71,8 +71,11 @@ def _env(stage: StageState, command: c.Env, setting: Setting, linter: Linter) ->
     for pair in command.pairs:
         _check_legacy(command, pair, linter)
         check_secret_name("ENV", pair.key, command.location, linter)
+        if pair.key in stage.state.env:  # it has all that the config has
+            set_env(stage.image.config.env, pair)
+        else:
+            stage.image.config.env.append(str(pair))
         stage.state = stage.state.with_env(pair.key, pair.value)
-        set_env(stage.image.config.env, pair)
     commit(stage.image, "ENV" + "".join(f" {p}" for p in command.pairs), setting.epoch)
 
 

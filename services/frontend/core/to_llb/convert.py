@@ -1,7 +1,7 @@
 """A Dockerfile to a stage that is built (dockerfile2llb/convert.go toDispatchState)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.frontend.core.context import Contexts
 from services.frontend.core.dockerfile import rules
@@ -121,6 +121,7 @@ def _setting(conversion: Conversion, env: Env, words: WordRules, platform: Platf
         build_args=conversion.build_args,
         global_args=env,
         words=words,
+        shown_words=replace(words, raw_quotes=True, skip_unset=True),
         target_platform=platform,
         implicit_target=conversion.platform is None,
         table=StageTable(),
@@ -151,7 +152,7 @@ def _build(setting: Setting, stages: list[Stage], infos: dict[str, ArgInfo], con
     patterns = yield from contexts.ignore_patterns()
     setting.ignored = _matcher(patterns)
     used: dict[str, None] = {}
-    for stage in list(setting.table.stages):
+    for stage in dict.fromkeys(setting.table.stages):
         if conversion.all_stages or (stage in needed and not stage.dispatched):
             _build_stage(stage, setting)
             used |= stage.context_paths

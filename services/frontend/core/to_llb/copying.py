@@ -1,6 +1,6 @@
 """ADD and COPY (dockerfile2llb/convert_copy.go dispatchCopy)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from services.frontend.core.dockerfile import rules
 from services.frontend.core.dockerfile.commands import InlineSource, Transfer
@@ -46,13 +46,15 @@ class _Base:
     mode_str: str
     excludes: tuple[str, ...]
 
-    def copy(self, src: str) -> Copy:
+    def copy(self, src: str, *, unpack: bool = False) -> Copy:
+        """Of one file that is known to be there."""
         return Copy(
             src=src,
             dest=self.dest,
             owner=self.owner,
             mode=self.mode,
             mode_str=self.mode_str,
+            attempt_unpack=unpack,
             create_dest_path=True,
             exclude_patterns=self.excludes,
         )
@@ -128,7 +130,7 @@ def _source_step(stage: StageState, source: str, order: CopyOrder, base: _Base, 
         if not order.is_add:
             raise DockerfileError("source can't be a URL for COPY")
         state, filename = http_add(source, base.name, order.checksum)
-        action = replace(base.copy(filename), attempt_unpack=order.unpack is True)
+        action = base.copy(filename, unpack=order.unpack is True)
         return FileStep(action=action, source=state.output, source_dir=state.directory)
     _check_ignored(source, order, linter)
     return FileStep(action=_context_copy(stage, source, order, base), source=order.source.output, source_dir=order.source.directory)
@@ -144,15 +146,21 @@ def _context_copy(stage: StageState, source: str, order: CopyOrder, base: _Base)
         patterns = (pattern.removeprefix("/"),)
         if not _has_wildcards(source) and not _has_wildcards(pattern):
             required = (_normalized(join_path(source, pattern), stage.os),)
-    return replace(
-        base.copy(_normalized(source, stage.os)),
+    return Copy(
+        src=_normalized(source, stage.os),
+        dest=base.dest,
+        owner=base.owner,
+        mode=base.mode,
+        mode_str=base.mode_str,
         follow_symlink=True,
         dir_copy_contents=True,
-        include_patterns=patterns,
-        required_paths=required,
         attempt_unpack=order.is_add if order.unpack is None else order.unpack,
+        create_dest_path=True,
         allow_wildcard=True,
         allow_empty_wildcard=True,
+        include_patterns=patterns,
+        exclude_patterns=base.excludes,
+        required_paths=required,
     )
 
 

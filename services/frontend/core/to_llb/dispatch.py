@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from services.frontend.core.dockerfile import commands as c
 from services.frontend.core.dockerfile.linter import Linter
-from services.frontend.core.dockerfile.shell_words import WordRules, expand
+from services.frontend.core.dockerfile.shell_words import WordRules, expand, is_plain
 from services.frontend.core.failure import DockerfileError
 from services.frontend.core.to_llb import configure
 from services.frontend.core.to_llb.checks import check_variables
@@ -25,14 +25,16 @@ def dispatch(stage: StageState, step: Step, setting: Setting) -> None:
     command = step.command
     if not isinstance(command, c.Arg):
         command = command.expanded(_expander(stage, command, setting.words, linter))
-    if isinstance(command, c.Transfer):
+    if isinstance(command, c.Transfer) and command.contents:
         words = replace(setting.words, escape="\\", skip_quotes=True)
         command = command.with_contents(_expander(stage, command, words, linter))
-    _carry_out(stage, replace(step, command=command), setting, linter)
+    _carry_out(stage, command, step.sources, setting, linter)
 
 
 def _expander(stage: StageState, command: c.Command, words: WordRules, linter: Linter) -> Callable[[str], str]:
     def expand_word(word: str) -> str:
+        if is_plain(word):
+            return word
         result = expand(word, stage.state.env, words)
         if result.unmatched:
             check_variables(command, stage.build_args, stage.state.env, result.unmatched, linter)
@@ -41,21 +43,21 @@ def _expander(stage: StageState, command: c.Command, words: WordRules, linter: L
     return expand_word
 
 
-def _carry_out(stage: StageState, step: Step, setting: Setting, linter: Linter) -> None:
-    match step.command:
-        case c.Run() as command:
-            dispatch_run(stage, command, step.sources, setting)
-        case c.Copy() as command:
-            _copy(stage, command, step, setting, linter)
-        case c.Add() as command:
+def _carry_out(stage: StageState, command: c.Command, sources: list[StageState], setting: Setting, linter: Linter) -> None:
+    match command:
+        case c.Run():
+            dispatch_run(stage, command, sources, setting)
+        case c.Copy():
+            _copy(stage, command, sources, setting, linter)
+        case c.Add():
             _add(stage, command, setting, linter)
-        case c.Workdir() as command:
+        case c.Workdir():
             dispatch_workdir(stage, command, setting, linter)
-        case c.Expose() as command:
+        case c.Expose():
             dispatch_expose(stage, command, setting, linter)
-        case c.Arg() as command:
+        case c.Arg():
             configure.arg(stage, command, setting, linter)
-        case command:
+        case _:
             configure.configure(stage, command, setting, linter)
 
 
@@ -75,8 +77,8 @@ def _add(stage: StageState, command: c.Add, setting: Setting, linter: Linter) ->
             stage.context_paths[used_path(source)] = None
 
 
-def _copy(stage: StageState, command: c.Copy, step: Step, setting: Setting, linter: Linter) -> None:
-    source_stage = step.sources[0] if step.sources else None
+def _copy(stage: StageState, command: c.Copy, sources: list[StageState], setting: Setting, linter: Linter) -> None:
+    source_stage = sources[0] if sources else None
     if source_stage is None:
         order = CopyOrder(command=command, source=setting.build_context, ignored=setting.ignored, parents=command.parents)
         paths = stage.context_paths

@@ -1,7 +1,7 @@
 """RUN (dockerfile2llb/convert.go dispatchRun)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from services.frontend.core.dockerfile.commands import ArgDeclaration, Run
 from services.frontend.core.dockerfile.heredoc import chomp, is_heredoc
@@ -51,7 +51,7 @@ def dispatch_run(stage: StageState, command: Run, sources: list[StageState], set
     if command.devices:
         raise DockerfileError("device feature is only supported in Dockerfile frontend 1.14.0-labs or later")
     env = stage.state.env
-    shown = shown_command(line.name, _with_masks(command, env), replace(setting.words, raw_quotes=True, skip_unset=True))
+    shown = shown_command(line.name, _with_masks(command, env), setting.shown_words)
     constraints = Constraints(
         ignore_cache=stage.ignore_cache,
         description={
@@ -77,8 +77,7 @@ def dispatch_run(stage: StageState, command: Run, sources: list[StageState], set
 def _process(stage: StageState, command: Run, args: tuple[str, ...], setting: Setting) -> Process:
     options = setting.options
     network = {"none": NetMode.NONE, "host": NetMode.HOST}.get(command.network, stage.state.process.network)
-    return replace(
-        stage.state.process,
+    return stage.state.process.changed(
         args=args,
         network=network,
         security=SecurityMode.INSECURE if command.security == "insecure" else SecurityMode.SANDBOX,

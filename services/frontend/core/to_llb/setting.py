@@ -21,6 +21,7 @@ class Setting:
     build_args: dict[str, str]
     global_args: Env
     words: WordRules
+    shown_words: WordRules  # for names of RUN: as written where nothing is put in
     target_platform: Platform
     implicit_target: bool
     table: StageTable

@@ -105,6 +105,7 @@ class StageTable:
 
     def __init__(self) -> None:
         self.stages: list[StageState] = []
+        self.scratch: StageState | None = None  # what mounts without a source take
         self._steps = 0
         self._by_name: dict[str, StageState] = {}
 

@@ -147,4 +147,11 @@ def _image_stage(base: str, command: Command | None) -> StageState:
 
 
 def _mount_source(name: str, table: StageTable) -> StageState:
-    return table.by_name(name) or _image_stage(name, None)
+    found = table.by_name(name)
+    if found is not None:
+        return found
+    if name != "scratch":
+        return _image_stage(name, None)
+    if table.scratch is None:  # one empty tree is as good as many
+        table.scratch = _image_stage(name, None)
+    return table.scratch

@@ -1,8 +1,11 @@
 """Rules taken over from Go's standard library."""
 
+from functools import cache
+from itertools import product
+
 import pytest
 
-from services.frontend.core.failure import DockerfileError, edit_distance, nearest
+from services.frontend.core.failure import DockerfileError, nearest, within
 from services.frontend.core.go_text import (
     csv_fields,
     format_duration,
@@ -102,5 +105,19 @@ def test_suggestions_are_near_and_never_the_word_itself() -> None:
     assert nearest("build", ["build", "guild"]) == ""
     assert nearest("RNU", ["run"], case_sensitive=False) == "RUN"
     assert nearest("xyz", ["build"]) == ""
-    assert edit_distance("kitten", "sitting", 9) == 3
-    assert edit_distance("kitten", "sitting", 2) == 2
+    assert nearest("A7", ["C9", "A1", "A72"]) == "A1"
+    assert nearest("abc", ["axyc", "abd"]) == "abd"
+
+
+@pytest.mark.parametrize("edits", [0, 1, 2, 3])
+def test_few_edits_are_counted_as_levenshtein_counts_them(edits: int) -> None:
+    words = ["".join(w) for size in range(5) for w in product("ab", repeat=size)]
+
+    assert all(within(a, b, edits) == (_distance(a, b) <= edits) for a in words for b in words)
+
+
+@cache
+def _distance(a: str, b: str) -> int:
+    if not a or not b:
+        return len(a) + len(b)
+    return min(_distance(a[1:], b) + 1, _distance(a, b[1:]) + 1, _distance(a[1:], b[1:]) + (a[0] != b[0]))

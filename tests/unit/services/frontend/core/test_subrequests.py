@@ -6,7 +6,7 @@ from services.frontend.core.subrequests.as_llb import answer_convert
 from services.frontend.core.subrequests.describe import answer_describe
 from services.frontend.core.subrequests.lint import answer_lint
 from services.frontend.core.subrequests.outline import answer_outline
-from services.frontend.core.subrequests.places import excerpt, location_json, merged
+from services.frontend.core.subrequests.places import excerpt, excerpt_lines, location_json, merged
 from services.frontend.core.subrequests.tables import table
 from services.frontend.core.subrequests.targets import answer_targets
 
@@ -29,7 +29,7 @@ def test_places_are_joined_where_they_overlap() -> None:
 
 
 def test_an_excerpt_marks_the_lines() -> None:
-    data = b"1\n2\n3\n4\n5\n6\n7\n8"
+    data = excerpt_lines(b"1\n2\n3\n4\n5\n6\n7\n8")
 
     assert excerpt("F", data, (span(4),)) == (
         "F:4\n--------------------\n   2 |     2\n   3 |     3\n   4 | >>> 4\n   5 |     5\n   6 |     6\n--------------------\n"
