@@ -13,19 +13,15 @@ from typing import Any, TypeVar
 from shared.bus.cancellation import heeding
 from shared.bus.memory import Inflow
 from shared.bus.nats_kv import NatsKeyValue
+from shared.bus.nats_streams import LOG_STREAM, WORK_STREAMS, StreamMissing, Streams, log_config, queue_config
 from shared.bus.nats_work import NatsLease, Pullers
 from shared.bus.ports import Delivery, KeyValue, Lease, Subscription
 from shared.errors import Unavailable
 
 T = TypeVar("T")
 
-WORK_STREAMS = "WORK-"
-LOG_STREAM = "LOGS"
 ANYBODY = "anybody"
 MAX_COMPLAINTS = 100
-LOG_SUBJECTS = ["build.*.events"]
-LOG_SECONDS = 6 * 3600.0
-DEDUPE_SECONDS = 120.0
 ACK_WAIT = 10.0  # seconds without a sign of life until work goes to somebody else; servers keep theirs each second
 CONNECT_SECONDS = 2.0
 OPERATION_SECONDS = 10.0
@@ -38,12 +34,12 @@ _NO_HEADERS: Mapping[str, str] = {}
 class NatsBus:
     """See shared.bus.ports.Bus. Opened by `connect`."""
 
-    def __init__(self, client: Any, *, ack_wait: float, name: str) -> None:
+    def __init__(self, client: Any, *, ack_wait: float, name: str, tell: Callable[[str], None]) -> None:
         self._nc, self._name = client, name
         self._js = client.jetstream(timeout=OPERATION_SECONDS)
         self._ack_wait = ack_wait
-        self._streams: dict[str, Any] = {}  # what this process uses, by name
-        self._pullers = Pullers(self._js, ack_wait, self._make_streams)
+        self._streams = Streams(client, self._js, name=name, tell=tell)
+        self._pullers = Pullers(self._js, ack_wait, self._streams.restore)
         self._buckets: dict[str, NatsKeyValue] = {}
         self._followers: set[_Follower] = set()
         self._opening = asyncio.Lock()
@@ -62,7 +58,8 @@ class NatsBus:
         """Connect, waiting for the server as long as it takes: services start in any order. It reconnects by itself for ever.
 
         `name`: of the service; its inboxes lie below it, so that they can be its own (nats_rights.py). `tls`, `server_name`: for tls://
-        addresses, the name that the server's certificate must have. `complain` hears of what the server refuses.
+        addresses, the name that the server's certificate must have. `complain` hears of what the server refuses, and of streams that nobody
+        has made yet.
         """
         import nats
 
@@ -96,7 +93,8 @@ class NatsBus:
             except (nats.errors.NoServersError, OSError):
                 await asyncio.sleep(0.2)
         complaints.connecting = False
-        bus = cls(client, ack_wait=ack_wait, name=name)
+        bus = cls(client, ack_wait=ack_wait, name=name, tell=complaints.tell)
+        await bus._streams.serve()
         opened.append(bus)
         return bus
 
@@ -110,59 +108,11 @@ class NatsBus:
                 await asyncio.sleep(0.25)
 
     async def _restart(self) -> None:
-        await self._again(self._make_streams)
+        await self._again(self._streams.restore)
         for bucket in list(self._buckets.values()):
             await self._again(bucket.restart)
         for follower in list(self._followers):
             await self._again(follower.reopen)
-
-    async def _queued(self, subject: str) -> str:
-        """The stream of a work queue, made when this process uses it for the first time: rights are given by stream."""
-        from nats.js import api
-
-        name = work_stream(subject)
-        queue = ".".join(subject.split(".")[:2])
-        return await self._using(
-            api.StreamConfig(
-                name=name, subjects=[queue, queue + ".>"], retention=api.RetentionPolicy.WORK_QUEUE, duplicate_window=DEDUPE_SECONDS
-            )
-        )
-
-    async def _logged(self) -> str:
-        from nats.js import api
-
-        return await self._using(
-            api.StreamConfig(name=LOG_STREAM, subjects=LOG_SUBJECTS, max_age=LOG_SECONDS, max_msgs_per_subject=100_000)
-        )
-
-    async def _using(self, config: Any) -> str:
-        if config.name not in self._streams:
-            await self._make_stream(config)
-            self._streams[config.name] = config
-        return str(config.name)
-
-    async def _make_streams(self) -> None:
-        for config in list(self._streams.values()):
-            await self._make_stream(config)
-
-    async def _make_stream(self, config: Any) -> None:
-        from nats.errors import TimeoutError as NatsTimeout
-        from nats.js.errors import BadRequestError, NotFoundError, ServiceUnavailableError
-
-        while True:
-            try:
-                await self._js.stream_info(config.name)
-                return
-            except NotFoundError:
-                pass
-            except (NatsTimeout, ServiceUnavailableError):  # JetStream is not up yet
-                await asyncio.sleep(0.2)
-                continue
-            try:
-                await self._js.add_stream(config)
-                return
-            except BadRequestError:
-                await asyncio.sleep(0.1)  # another process makes it right now
 
     async def _again(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Once more when the streams are gone; errors of the library become ours."""
@@ -173,7 +123,7 @@ class NatsBus:
             try:
                 return await heeding(operation())
             except (NoStreamResponseError, NotFoundError, NoRespondersError):
-                await self._make_streams()
+                await self._streams.restore()
                 return await heeding(operation())
         except (Error, OSError, TimeoutError) as error:
             raise Unavailable(f"the bus: {type(error).__name__}: {error}") from error
@@ -219,20 +169,20 @@ class NatsBus:
         sent = {**(headers or {}), "Nats-Msg-Id": key}
 
         async def put() -> None:
-            await self._js.publish(subject, data, headers=sent, stream=await self._queued(subject))
+            await self._js.publish(subject, data, headers=sent, stream=await self._streams.use(queue_config(subject)))
 
         await self._again(put)
 
     async def pull(self, subject: str, *, within: float) -> Lease | None:
         async def take() -> Any:
-            return await self._pullers.pull(await self._queued(subject), subject, within)
+            return await self._pullers.pull(await self._streams.use(queue_config(subject)), subject, within)
 
         message = await self._again(take)
         return None if message is None else NatsLease(message, _delivery(message))
 
     async def depth(self, subject: str) -> int:
         async def look() -> int:
-            return await self._pullers.depth(await self._queued(subject), subject)
+            return await self._pullers.depth(await self._streams.use(queue_config(subject)), subject)
 
         return await self._again(look)
 
@@ -244,7 +194,7 @@ class NatsBus:
 
     async def append(self, subject: str, data: bytes) -> int:
         async def write() -> int:
-            return int((await self._js.publish(subject, data, stream=await self._logged())).seq)
+            return int((await self._js.publish(subject, data, stream=await self._streams.use(log_config()))).seq)
 
         return await self._again(write)
 
@@ -253,7 +203,7 @@ class NatsBus:
         follower = _Follower(self._js, subject, after)
 
         async def begin() -> None:
-            await self._logged()
+            await self._streams.use(log_config())
             await follower.open()
 
         await self._again(begin)
@@ -270,17 +220,19 @@ class NatsBus:
     async def bucket(self, name: str, *, ttl: float = 0.0) -> KeyValue:
         async with self._opening:  # the same bucket opened twice would be two, of which one is not restarted
             if name not in self._buckets:
-                made = NatsKeyValue(self._js, name, ttl)
+                made = NatsKeyValue(self._js, self._streams, name, ttl)
                 await self._patiently(made.open)
                 self._buckets[name] = made
             return self._buckets[name]
 
     async def _patiently(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """A server that restarts just when a service starts must not end it."""
+        """A server that restarts just when a service starts must not end it; nor that those who make streams start after it."""
         until = asyncio.get_running_loop().time() + PATIENCE
         while True:
             try:
                 return await self._again(operation)
+            except StreamMissing:
+                continue  # it has waited
             except Unavailable:
                 if asyncio.get_running_loop().time() > until:
                     raise
@@ -305,7 +257,12 @@ class _Complaints:
             raise asyncio.CancelledError
         text = str(error)
         refused = isinstance(error, ssl.SSLError) or "permissions violation" in text.lower() or "authorization" in text.lower()
-        if refused and self._tell is not None and text not in self._told and len(self._told) < MAX_COMPLAINTS:
+        if refused:
+            self.tell(text)
+
+    def tell(self, text: str) -> None:
+        """Once."""
+        if self._tell is not None and text not in self._told and len(self._told) < MAX_COMPLAINTS:
             self._told.add(text)
             self._tell(text)
 
@@ -356,11 +313,6 @@ class _Follower:
 def inboxes(name: str) -> str:
     """All inboxes of a service lie below this, so that nobody else need be allowed to listen there."""
     return f"_INBOX.{name}"
-
-
-def work_stream(subject: str) -> str:
-    """`work.exec.default.linux-amd64` → `WORK-exec`."""
-    return WORK_STREAMS + subject.split(".")[1]
 
 
 def _delivery(message: Any, *, sequence: int = 0) -> Delivery:

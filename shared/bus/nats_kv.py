@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from shared.bus.cancellation import heeding
+from shared.bus.nats_streams import Streams, bucket_config
 from shared.bus.ports import Entry
 from shared.errors import Unavailable
 
@@ -20,25 +21,21 @@ LOOK = 1.0  # seconds after which a quiet watch looks whether the connection was
 class NatsKeyValue:
     """See shared.bus.ports.KeyValue. The server drops expired entries silently, so a watch counts the time itself."""
 
-    def __init__(self, jetstream: Any, name: str, ttl: float) -> None:
-        self._js, self._name, self._ttl = jetstream, name, ttl
+    def __init__(self, jetstream: Any, streams: Streams, name: str, ttl: float) -> None:
+        self._js, self._streams, self._name, self._ttl = jetstream, streams, name, ttl
         self._kv: Any = None
         self._era = 0
         self._mine: dict[str, tuple[bytes, float]] = {}  # written here, with their ends; only where there is a TTL
 
     async def open(self) -> None:
-        """Find the bucket or make it."""
-        from nats.js import api
-        from nats.js.errors import BadRequestError, NotFoundError
+        """Find the bucket, or have it made."""
+        from nats.js.errors import NotFoundError
 
         try:
             self._kv = await self._js.key_value(self._name)
         except NotFoundError:
-            config = api.KeyValueConfig(bucket=self._name, history=1, ttl=self._ttl or None)
-            try:
-                self._kv = await self._js.create_key_value(config)
-            except BadRequestError:  # made by another process just now
-                self._kv = await self._js.key_value(self._name)
+            await self._streams.ensure(bucket_config(self._name, self._ttl))
+            self._kv = await self._js.key_value(self._name)
 
     async def _do(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Once more after making a bucket that is gone; errors of the library become ours."""

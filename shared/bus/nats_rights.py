@@ -2,7 +2,7 @@
 
 Whoever answers may write to the inboxes of those who ask it, three tokens below (`_INBOX.<asker>.<token>.<call>.<server>`), and
 nowhere else: what JetStream tells a service goes to other depths, so no other service can forge it. Streams are one per queue and
-bucket, which makes rights on JetStream's API rights on that queue or bucket.
+bucket, which makes rights on JetStream's API rights on that queue or bucket; who may make them stands in nats_streams.py.
 
 A consumer may be told to deliver to any subject, past its maker's rights. So who could write words of its own into a stream must not
 make consumers on it, where it isn't trusted with everything: an executor writes buckets that it can't watch.
@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from shared.bus import frames
-from shared.bus.nats import LOG_STREAM, inboxes, work_stream
+from shared.bus.nats import inboxes
+from shared.bus.nats_streams import LOG_STREAM, stream_names, work_stream
+from shared.wire import subjects
 from shared.wire.roles import EVENTS, EVERYBODY, ROLES, Role, askers, servers
 
 __all__ = ["publishes", "subscribes", "users_conf"]
@@ -25,14 +27,15 @@ def publishes(name: str) -> list[str]:
     """All subjects on which the service may publish, sorted; for NATS, with its wildcards."""
     role = ROLES[name]
     own = f"{inboxes(name)}.*"  # to hear oneself tells how long the bus takes
-    return sorted({own, *_asking(role), *_answering(role), *_logs(role), *_buckets(role), *role.says, *EVERYBODY.says})
+    return sorted({own, *_asking(role), *_answering(role), *_logs(role), *_buckets(role), *_streams(role), *role.says, *EVERYBODY.says})
 
 
 def subscribes(name: str) -> list[str]:
     """All subjects on which it may listen, sorted."""
     role = ROLES[name]
     served = {subject for subject in role.answers if not subject.startswith(_QUEUE)}
-    return sorted({f"{inboxes(name)}.>", *served, *role.hears, *EVERYBODY.hears})
+    wanted = {subjects.WANTED} if role.makes else set()
+    return sorted({f"{inboxes(name)}.>", *served, *wanted, *role.hears, *EVERYBODY.hears})
 
 
 def _asking(role: Role) -> Iterator[str]:
@@ -43,7 +46,7 @@ def _asking(role: Role) -> Iterator[str]:
             yield f"{inboxes(server)}.*.{frames.ALIVE}.*"
         if subject.startswith(_QUEUE):
             stream = work_stream(subject)
-            yield from _stream(stream)
+            yield f"{_API}.STREAM.INFO.{stream}"
             yield from _consumer(stream)
             yield f"$JS.ACK.{stream}.>"
 
@@ -54,7 +57,7 @@ def _answering(role: Role) -> Iterator[str]:
             yield f"{inboxes(asker)}.*.*.*"
         if subject.startswith(_QUEUE):
             stream = work_stream(subject)
-            yield from _stream(stream)
+            yield f"{_API}.STREAM.INFO.{stream}"
             yield from _consumer(stream)
             yield f"{_API}.CONSUMER.MSG.NEXT.{stream}.>"
             yield f"$JS.ACK.{stream}.>"
@@ -64,7 +67,7 @@ def _logs(role: Role) -> Iterator[str]:
     if role.appends:
         yield EVENTS
     if role.appends or role.follows:
-        yield from _stream(LOG_STREAM)
+        yield f"{_API}.STREAM.INFO.{LOG_STREAM}"
     if role.follows:
         yield from _following(LOG_STREAM)
 
@@ -72,7 +75,7 @@ def _logs(role: Role) -> Iterator[str]:
 def _buckets(role: Role) -> Iterator[str]:
     for bucket in role.watches | role.writes:
         stream = f"KV_{bucket}"
-        yield from _stream(stream)
+        yield f"{_API}.STREAM.INFO.{stream}"
         yield f"{_API}.DIRECT.GET.{stream}.>"
         yield f"{_API}.STREAM.MSG.GET.{stream}"
     for bucket in role.watches:
@@ -81,10 +84,14 @@ def _buckets(role: Role) -> Iterator[str]:
         yield f"$KV.{bucket}.>"
 
 
-def _stream(name: str) -> Iterator[str]:
-    """To find it, or to make it anew when it is gone. Nobody may change, empty or delete one."""
-    yield f"{_API}.STREAM.INFO.{name}"
-    yield f"{_API}.STREAM.CREATE.{name}"
+def _streams(role: Role) -> Iterator[str]:
+    """To make those that are not there, for whoever misses them, or to ask for them. Nobody may change, empty or delete one."""
+    if not role.makes:
+        yield subjects.WANTED
+        return
+    for name in stream_names():
+        yield f"{_API}.STREAM.INFO.{name}"
+        yield f"{_API}.STREAM.CREATE.{name}"
 
 
 def _consumer(stream: str) -> Iterator[str]:

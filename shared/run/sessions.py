@@ -17,7 +17,7 @@ from shared.wire import subjects
 from shared.wire.codec import Codec
 from shared.wire.messages import SessionInfo
 
-TTL = 30.0
+TTL = subjects.TTL[subjects.KV_SESSIONS]
 
 
 class SessionDirectory:

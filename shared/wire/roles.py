@@ -10,7 +10,7 @@ from typing import Final
 
 from shared.wire import subjects
 
-__all__ = ["EVERYBODY", "ROLES", "Role", "askers", "servers", "session_users"]
+__all__ = ["EVERYBODY", "ROLES", "Role", "askers", "makes_streams", "servers", "session_users"]
 
 EXEC = f"{subjects.EXEC_ANY}.>"
 BRIDGES = "build.*.bridge"
@@ -33,6 +33,7 @@ class Role:
     hears: frozenset[str] = frozenset()
     appends: bool = False  # to the logs of builds
     follows: bool = False
+    makes: bool = False  # the streams of all: who makes one decides where its messages go
     watches: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
 
@@ -46,6 +47,7 @@ ROLES: Final[Mapping[str, Role]] = {
         hears=frozenset({subjects.HISTORY, TRACES}),
         appends=True,
         follows=True,
+        makes=True,
         watches=frozenset({subjects.KV_EXECUTORS, subjects.KV_SESSIONS, subjects.KV_BUILDS, subjects.KV_HISTORY}),
         writes=frozenset({subjects.KV_SESSIONS, subjects.KV_BUILDS, subjects.KV_HISTORY, subjects.KV_PINS}),
     ),
@@ -55,6 +57,7 @@ ROLES: Final[Mapping[str, Role]] = {
         answers=frozenset({subjects.BUILDS, BRIDGES, ONE_SOLVER}),
         says=frozenset({subjects.LEASES}),
         appends=True,
+        makes=True,
         watches=frozenset({subjects.KV_EXECUTORS, subjects.KV_SESSIONS, subjects.KV_BRIDGES}),
         writes=frozenset({subjects.KV_BRIDGES}),
     ),
@@ -77,6 +80,7 @@ ROLES: Final[Mapping[str, Role]] = {
         asks=frozenset({ONE_EXECUTOR}),
         answers=frozenset({subjects.CACHE, subjects.LAYERS}),
         hears=frozenset({subjects.LEASES}),
+        makes=True,
         watches=frozenset({subjects.KV_EXECUTORS, subjects.KV_PINS, subjects.KV_HISTORY, subjects.KV_LEADERS, subjects.KV_KEYS}),
         writes=frozenset({subjects.KV_LEADERS, subjects.KV_KEYS}),
     ),
@@ -91,6 +95,12 @@ def askers(subject: str) -> list[str]:
 def servers(subject: str) -> list[str]:
     """The services that answer there, sorted."""
     return sorted(name for name, role in ROLES.items() if subject in role.answers)
+
+
+def makes_streams(name: str) -> bool:
+    """Whether a process of this name makes the streams that it misses. One that is no service of a fleet (several in one, tests) does."""
+    role = ROLES.get(name)
+    return role is None or role.makes
 
 
 def session_users() -> frozenset[str]:

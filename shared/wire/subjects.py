@@ -1,6 +1,7 @@
 """Every bus subject, in one table. Ids are checked (shared.model.ident) before they become part of a subject."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
 
 from shared.model import Platform, require_safe_id
 
@@ -18,22 +19,41 @@ SOLVER = "call.solver"
 CANCEL = "calls.cancel"  # broadcast: a bare `cancel` frame whose key is the id of the call that nobody wants any more
 
 # key-value buckets
-KV_EXECUTORS = "executors"  # executor id → ExecutorInfo, with TTL
-KV_SESSIONS = "sessions"  # session id → SessionInfo, with TTL
-KV_BUILDS = "builds"  # build ref → ActiveBuild, with TTL
+KV_EXECUTORS = "executors"  # executor id → ExecutorInfo
+KV_SESSIONS = "sessions"  # session id → SessionInfo
+KV_BUILDS = "builds"  # build ref → ActiveBuild
 KV_BRIDGES = "bridges"  # <build ref>.<name> → what another solver needs to go on with the build (owner, handles, the client's last word)
-KV_CONTEXTS = "contexts"  # digest of a local directory's name → the executor that has its last state, with TTL
-KV_PULLS = "pulls"  # what is being downloaded → the executor that does it, with TTL
-KV_LEADERS = "leaders"  # service → id of the process that leads, with TTL
-KV_LOCKS = "locks"  # hash of a lock's name → its holder, with TTL
-KV_PINS = "pins"  # owner (a build ref) → digests, one a line: blobs that garbage collection must keep, kept
+KV_CONTEXTS = "contexts"  # digest of a local directory's name → the executor that has its last state
+KV_PULLS = "pulls"  # what is being downloaded → the executor that does it
+KV_LEADERS = "leaders"  # service → id of the process that leads
+KV_LOCKS = "locks"  # hash of a lock's name → its holder
+KV_PINS = "pins"  # owner (a build ref) → digests, one a line: blobs that garbage collection must keep
 KV_KEYS = "cache-keys"  # the cache index
 KV_ETAGS = "http-etags"  # what servers said about what executors have downloaded
 KV_ORIGINS = "image-origins"  # documents of images that executors have resolved
-KV_HISTORY = "history"  # build ref → marshaled BuildHistoryRecord, kept
+KV_HISTORY = "history"  # build ref → marshaled BuildHistoryRecord
+
+TTL: Final[Mapping[str, float]] = {
+    KV_EXECUTORS: 5.0,
+    KV_SESSIONS: 30.0,
+    KV_BUILDS: 30.0,
+    KV_BRIDGES: 6 * 3600.0,
+    KV_CONTEXTS: 7 * 86400.0,
+    KV_PULLS: 6.0,
+    KV_LEADERS: 4.0,
+    KV_LOCKS: 10.0,
+    KV_PINS: 0.0,
+    KV_KEYS: 0.0,
+    KV_ETAGS: 0.0,
+    KV_ORIGINS: 0.0,
+    KV_HISTORY: 0.0,
+}
+"""All buckets, with the seconds after which an entry that is not written again is gone (0 = kept)."""
 
 NEIGHBOURS = "executors.here"  # broadcast: an executor's id, again and again
 LEASES = "leases"  # broadcast: LeaseRenew, LeaseReleased
+WANTED = "streams.wanted"  # broadcast: the name of a stream that somebody misses who must not make it
+
 HISTORY = "history.events"  # broadcast: HistoryChanged, so that every gateway's listeners hear of it
 
 

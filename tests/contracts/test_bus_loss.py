@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from shared.bus import nats_streams
 from shared.bus.calls import Calls, CallSettings, Served
 from shared.bus.nats import NatsBus
+from shared.errors import Unavailable
+from shared.wire import subjects
 from shared.wire.messages import BridgeReadFile, FileData
 from tests.kit.parts.nats import Nats, nats_server
 
@@ -79,10 +82,32 @@ async def test_work_logs_and_buckets_go_on(server: Server, wiped: bool) -> None:
             assert [e.key for e in await bucket.entries()] == (["after"] if wiped else ["after", "before"])
 
 
+async def test_who_must_not_make_streams_waits_for_who_may(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes first, and after a loss; what it waits for is said, and an operation has an end."""
+    monkeypatch.setattr(nats_streams, "WAIT", 0.5)
+    said: list[str] = []
+    executor = await NatsBus.connect(server.nats.url, name="executor", complain=said.append)
+    with pytest.raises(Unavailable, match="WORK-exec is not there yet: this service waits for a gateway, solver or cachestore"):
+        await executor.pull("work.exec.default.linux-amd64", within=1)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        opening = tasks.create_task(executor.bucket(subjects.KV_PULLS, ttl=6.0))
+        while not any("KV_pulls" in text for text in said):  # noqa: ASYNC110 — a callback of the library
+            await asyncio.sleep(0.02)
+        assert not opening.done()
+        solver = await NatsBus.connect(server.nats.url, name="solver")
+        bucket = await opening
+        await bucket.put("k", b"1")
+
+        await asyncio.to_thread(server.again, wiped=True)
+
+        await _until(lambda: bucket.put("k", b"2"))
+        await _until(lambda: executor.pull("work.exec.default.linux-amd64", within=0.1))
+    await executor.close()
+    await solver.close()
+
+
 async def _until(operation) -> None:  # type: ignore[no-untyped-def]
     """As a service does: what failed is tried again."""
-    from shared.errors import Unavailable
-
     while True:
         try:
             await operation()

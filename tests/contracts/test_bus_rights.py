@@ -1,24 +1,29 @@
 """A real nats-server with one user for each service: what is not a service's to say is refused, what is its own works."""
 
 import asyncio
+import json
 import ssl
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js import api
 
 from services.certs import main as make_certificates
 from shared.bus.calls import Calls, CallSettings, Served
 from shared.bus.nats import NatsBus, inboxes
 from shared.bus.nats_rights import users_conf
+from shared.bus.nats_streams import stream_names
 from shared.errors import Unavailable
 from shared.model import Platform
 from shared.run.certificates import Certificates
 from shared.wire import subjects
 from shared.wire.messages import BridgeReadFile, FileData
-from shared.wire.roles import ROLES
+from shared.wire.roles import ROLES, makes_streams
 from tests.kit.parts.nats import Nats, nats_server, secured
 
 pytestmark = pytest.mark.slow
@@ -31,10 +36,15 @@ QUICK = CallSettings(tick=0.05, accept_after=0.05, heartbeat=0.1, resend=0.2, ac
 Connect = Callable[[str], Any]
 
 
+def rights() -> str:
+    """One user a service, by password."""
+    return users_conf({name: {"user": name, "password": f"{name}-word"} for name in ROLES})
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
     folder = tmp_path_factory.mktemp("rights")
-    (folder / "users.conf").write_text(users_conf({name: {"user": name, "password": f"{name}-word"} for name in ROLES}))
+    (folder / "users.conf").write_text(rights())
     with nats_server(folder, config="include users.conf\n") as started:
         yield started
 
@@ -64,6 +74,13 @@ async def try_in_vain(connecting: Coroutine[Any, Any, NatsBus], done: Callable[[
 
 @pytest.fixture
 async def connect(server: Nats) -> AsyncIterator[Connect]:
+    async with connections(server) as one:
+        yield one
+
+
+@asynccontextmanager
+async def connections(server: Nats) -> AsyncIterator[Connect]:
+    """Of services, by name."""
     async with AsyncExitStack() as stack:
 
         async def one(name: str, refused: Refused | None = None) -> NatsBus:
@@ -87,6 +104,13 @@ FORBIDDEN = [
     pytest.param("executor", "$JS.API.CONSUMER.MSG.NEXT.WORK-builds.any", id="an executor takes a build"),
     pytest.param("executor", "$JS.API.CONSUMER.CREATE.KV_executors.c", id="an executor has its own words delivered elsewhere"),
     pytest.param("executor", "$JS.API.STREAM.DELETE.WORK-builds", id="an executor deletes a queue"),
+    pytest.param("executor", "$JS.API.STREAM.CREATE.KV_pulls", id="an executor makes a stream, which may say its words elsewhere"),
+    pytest.param("executor", "$JS.API.STREAM.CREATE.mine", id="an executor makes one of its own"),
+    pytest.param("executor", "$JS.API.STREAM.UPDATE.KV_pulls", id="an executor changes a stream"),
+    pytest.param("executor", "$JS.API.STREAM.RESTORE.KV_pulls", id="an executor brings one back from a backup of its own"),
+    pytest.param("exporter", "$JS.API.STREAM.CREATE.KV_sessions", id="an exporter makes a stream"),
+    pytest.param("frontend", "$JS.API.STREAM.CREATE.WORK-builds", id="a frontend makes a stream"),
+    pytest.param("solver", "$JS.API.STREAM.UPDATE.KV_pulls", id="a solver changes a stream"),
     pytest.param("frontend", QUEUE, id="a frontend runs a step by itself"),
     pytest.param("frontend", subjects.executor_call("e1"), id="a frontend asks an executor"),
     pytest.param("exporter", subjects.BUILDS, id="an exporter begins a build"),
@@ -174,9 +198,10 @@ async def test_every_call_of_the_table_works(connect: Connect, asker: str, serve
 
 @pytest.mark.parametrize("name", sorted(ROLES))
 async def test_every_bucket_and_log_of_the_table_works(connect: Connect, name: str) -> None:
-    """Written and read by its owner, read by the others; logs likewise."""
+    """Written and read by its owner, read by the others; logs likewise. Who must not make one gets it made."""
     refused, role = Refused(), ROLES[name]
     bus = await connect(name, refused)
+    await connect("solver", refused)
     async with asyncio.timeout(20):
         for bucket in sorted(role.watches | role.writes):
             opened = await bus.bucket(bucket)
@@ -196,6 +221,53 @@ async def test_every_bucket_and_log_of_the_table_works(connect: Connect, name: s
                     break
 
     assert refused == []
+
+
+@pytest.mark.parametrize("name", sorted(name for name in ROLES if makes_streams(name)))
+async def test_who_may_make_streams_makes_all_of_them(tmp_path: Path, name: str) -> None:
+    """On a server of its own, as after the loss of the folder: an executor comes first."""
+    (tmp_path / "users.conf").write_text(rights())
+    with nats_server(tmp_path, config="include users.conf\n") as server:
+        refused = Refused()
+        async with asyncio.timeout(20), connections(server) as one:
+            executor, _ = await one("executor", refused), await one(name, refused)
+            for stream in stream_names():
+                await executor.publish(subjects.WANTED, stream.encode())
+            await executor.publish(subjects.WANTED, b"KV_evil")
+            while len(made := await asyncio.to_thread(streams_of, server)) < len(stream_names()):  # noqa: ASYNC110 — another process
+                await asyncio.sleep(0.05)
+
+    assert sorted(made) == sorted(stream_names())
+    assert [name for name, config in made.items() if config.keys() & {"republish", "mirror", "sources"}] == []
+    assert refused == []
+
+
+def streams_of(server: Nats) -> dict[str, dict[str, Any]]:
+    """Their configurations, as the server tells."""
+    with urllib.request.urlopen(f"{server.monitor}/jsz?accounts=true&streams=true&config=true", timeout=5) as answer:
+        accounts = json.load(answer)["account_details"]
+    return {stream["name"]: stream["config"] for account in accounts for stream in account.get("stream_detail", [])}
+
+
+async def test_a_taken_executor_speaks_through_no_stream(tmp_path: Path) -> None:
+    """It comes first, and would have what it writes to its bucket said again as a solver's word."""
+    (tmp_path / "users.conf").write_text(rights())
+    with nats_server(tmp_path, config="include users.conf\n") as server:
+        refused = Refused()
+        async with asyncio.timeout(20), connections(server) as one:
+            executor, solver = await one("executor", refused), await one("solver")
+            evil = api.StreamConfig(
+                name="KV_pulls", subjects=["$KV.pulls.>"], republish=api.RePublish(src="$KV.pulls.>", dest=subjects.LEASES)
+            )
+            with pytest.raises(NatsTimeout):
+                await executor._nc.jetstream(timeout=0.5).add_stream(evil)
+            async with (await one("cachestore")).subscribe(subjects.LEASES) as leases:
+                await (await executor.bucket(subjects.KV_PULLS)).put("k", b"release all")
+                await solver.publish(subjects.LEASES, b"the solver's own")
+                heard = await anext(aiter(leases))
+
+    assert heard.data == b"the solver's own"
+    assert "STREAM.CREATE.KV_pulls".lower() in refused[0].lower()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from shared.wire.codec import Codec
 from shared.wire.messages import ExecutorInfo, ListUsage, RefsRemoved, RemoveRefs, UsageReport
 
 ANSWER_WITHIN = 10.0
-TTL = 5.0
+TTL = subjects.TTL[subjects.KV_EXECUTORS]
 
 
 class BusHolders:

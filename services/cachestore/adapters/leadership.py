@@ -6,9 +6,10 @@ from collections.abc import Callable
 from shared.bus.ports import KeyValue
 from shared.errors import BuildmeshError
 from shared.telemetry import Log
+from shared.wire import subjects
 
 KEY = "cachestore"
-TTL = 4.0  # seconds after which a leader that fell silent is replaced
+TTL = subjects.TTL[subjects.KV_LEADERS]  # seconds after which a leader that fell silent is replaced
 RENEW = 1.0
 LOOK = 0.5
 

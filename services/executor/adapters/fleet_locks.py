@@ -17,7 +17,7 @@ from shared.wire import subjects
 
 __all__ = ["FleetLocks"]
 
-TTL: Final = 10.0  # seconds
+TTL: Final = subjects.TTL[subjects.KV_LOCKS]
 RENEW: Final = 2.0
 LOOK: Final = 0.2
 

@@ -9,7 +9,7 @@ from shared.wire import subjects
 from shared.wire.codec import Codec
 from shared.wire.messages import ExecutorInfo
 
-PRESENCE_TTL = 5.0
+PRESENCE_TTL = subjects.TTL[subjects.KV_EXECUTORS]
 RENEW_SECONDS = 1.5
 
 

@@ -29,7 +29,7 @@ from shared.wire import subjects
 from shared.wire.build import ActiveBuild, BuildEvents, SolveDone
 from shared.wire.codec import Codec
 
-ACTIVE_TTL = 30.0
+ACTIVE_TTL = subjects.TTL[subjects.KV_BUILDS]
 RENEW_EVERY = 10.0
 LAST_WORD_WITHIN = 1.0
 """Seconds that the solver's final event may lag behind its answer."""

@@ -12,7 +12,7 @@ from shared.wire import subjects
 from shared.wire.codec import Codec
 from shared.wire.execute import ExecutorInfo
 
-EXECUTOR_TTL = 5.0
+EXECUTOR_TTL = subjects.TTL[subjects.KV_EXECUTORS]
 FIRST_WITHIN = 5.0
 """Seconds that a client's first question waits for the first executor to come up."""
 

@@ -13,7 +13,7 @@ from shared.wire import subjects
 from shared.wire.codec import Codec
 from shared.wire.execute import SessionInfo
 
-SESSION_TTL = 30.0
+SESSION_TTL = subjects.TTL[subjects.KV_SESSIONS]
 RENEW_EVERY = 10.0
 
 

@@ -11,7 +11,7 @@ from shared.telemetry import Log
 from shared.wire import subjects
 from shared.wire.codec import Codec
 
-KEPT = 6 * 3600.0  # seconds, for builds whose solver died and that nobody took over
+KEPT = subjects.TTL[subjects.KV_BRIDGES]  # for builds whose solver died and that nobody took over
 INLINE = 64 * 1024  # bytes; what is larger goes into the blob store
 OWNER = "owner"
 FORGETS = 60

@@ -65,7 +65,7 @@ class ExecutorFleet:
 
     async def watch(self) -> None:
         """Keep up to date, until cancelled."""
-        bucket = await self._bus.bucket(subjects.KV_EXECUTORS, ttl=5.0)
+        bucket = await self._bus.bucket(subjects.KV_EXECUTORS, ttl=subjects.TTL[subjects.KV_EXECUTORS])
         async with bucket.watch() as changes:
             async for key, entry in changes:
                 self._take(key, entry)

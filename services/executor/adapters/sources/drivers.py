@@ -17,7 +17,7 @@ from shared.blobs.threads import Pool
 from shared.run.mesh import Mesh
 from shared.wire import subjects
 
-CONTEXTS_TTL = 7 * 86400.0  # seconds; a context that nobody built from for so long is sent whole again
+CONTEXTS_TTL = subjects.TTL[subjects.KV_CONTEXTS]  # a context that nobody built from for so long is sent whole again
 
 
 async def make_drivers(

@@ -7,8 +7,9 @@ from typing import Final
 
 from shared.bus.ports import KeyValue
 from shared.errors import BuildmeshError, Unavailable
+from shared.wire import subjects
 
-TTL: Final = 6.0  # seconds after which an executor that fell silent no longer holds others up
+TTL: Final = subjects.TTL[subjects.KV_PULLS]  # seconds after which an executor that fell silent no longer holds others up
 RENEW = 2.0
 LOOK = 0.2
 
