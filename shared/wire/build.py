@@ -97,7 +97,9 @@ class Worker:
     platforms: tuple[Platform, ...] = ()
 
 
-# --- the bridge: calls on build.<ref>.bridge ---------------------------------------------------------------------------------
+# --- the bridge: calls of clients on build.<ref>.bridge, of frontends on build.<ref>.runs --------------------------------------
+#
+# `caller` is RunFrontend.caller, which a frontend repeats in whatever it asks; "" = the client.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +145,8 @@ class BridgeResult:
 class BridgePing:
     """Answer: BridgePong. Also tells whether the build is registered."""
 
+    caller: str = ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgePong:
@@ -160,7 +164,7 @@ class BridgeSolve:
     cache_imports: tuple[TypedAttrs, ...] = ()
     evaluate: bool = False
     source_policies: tuple[bytes, ...] = ()
-    caller: str = ""  # of RunFrontend; "" = the client
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +181,7 @@ class BridgeResolveSource:
     session: str = ""  # oci-layout: session and store that hold it
     store: str = ""
     source_policies: tuple[bytes, ...] = ()
-    caller: str = ""  # of RunFrontend; "" = the client
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +210,7 @@ class BridgeReadFile:
     offset: int = 0
     length: int = 0
     mount: int = -1
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +221,7 @@ class BridgeReadDir:
     path: str
     include_pattern: str = ""
     mount: int = -1
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +231,7 @@ class BridgeStatFile:
     ref: str
     path: str
     mount: int = -1
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,11 +265,14 @@ class BridgeEvaluate:
     """Force the result of a ref. Answer: Done."""
 
     ref: str
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeInputs:
     """Answer: BridgeDefinitions: the frontend inputs of the build."""
+
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +291,7 @@ class BridgeWarn:
     url: str = ""
     info: SourceInfo | None = None
     ranges: tuple[SourceRange, ...] = ()
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,10 +329,10 @@ class RunFrontend:
     """
 
     build: str
-    bridge: str  # subject
+    bridge: str  # subject: build.<ref>.runs
     frontend: str
     opts: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, bytes] = field(default_factory=dict)
     session: str = ""
-    caller: str = ""  # to be given in BridgeSolve and BridgeResolveSource: who asks
+    caller: str = ""  # of this run: unguessable, to be repeated in all that it asks at the bridge, and in BridgeRunImage's container
     workers: tuple[Worker, ...] = ()

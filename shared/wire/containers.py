@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from shared.model import Platform, Ref
 from shared.wire.execute import Scope
 
-# --- calls on build.<ref>.bridge
+# --- calls on build.<ref>.bridge and build.<ref>.runs (`caller`: see shared.wire.build)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class BridgeNewContainer:
     refs: tuple[str, ...] = ()
     platform: Platform | None = None
     executor: str = ""
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class BridgeReleaseContainer:
     """Kill what runs in it, and free it. Answer: Done."""
 
     id: str
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,7 @@ class BridgeExec:
     landing: str
     fds: tuple[int, ...] = ()
     tty: bool = False
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,7 @@ class BridgeRunImage:
     ref: str
     op: bytes
     inputs: Mapping[str, bytes] = field(default_factory=dict)
-    caller: str = ""  # of RunFrontend: who asks
+    caller: str = ""
 
 
 # --- calls to the executor
@@ -133,7 +136,7 @@ class StatContainerFile:
 class RunImage:
     """Run a frontend as a container that drives the build over its standard input and output. Answer: BridgeResult.
 
-    `op` describes container and process; `root` is its input 0. `bridge`: the subject of the build's bridge. `definition`: the frontend's
+    `op` describes container and process; `root` is its input 0. `bridge`: the subject that it asks on. `definition`: the frontend's
     own (marshaled pb.Definition), which it finds as a file. `inputs`: the frontend inputs, as it may ask for them.
     """
 
@@ -144,4 +147,4 @@ class RunImage:
     scope: Scope
     definition: bytes = b""
     inputs: Mapping[str, bytes] = field(default_factory=dict)
-    caller: str = ""  # whom its solves are put down to
+    caller: str = ""  # the run of a frontend that it is part of: it asks with this at the bridge

@@ -14,6 +14,7 @@ __all__ = ["EVERYBODY", "ROLES", "Role", "askers", "makes_streams", "servers", "
 
 EXEC = f"{subjects.EXEC_ANY}.>"
 BRIDGES = "build.*.bridge"
+RUNS = "build.*.runs"
 ONE_EXECUTOR = "executor.*.call"
 ONE_SOLVER = "solver.*.call"
 EVENTS = "build.*.events"
@@ -51,10 +52,10 @@ ROLES: Final[Mapping[str, Role]] = {
         watches=frozenset({subjects.KV_EXECUTORS, subjects.KV_SESSIONS, subjects.KV_BUILDS, subjects.KV_HISTORY}),
         writes=frozenset({subjects.KV_SESSIONS, subjects.KV_BUILDS, subjects.KV_HISTORY, subjects.KV_PINS}),
     ),
-    "frontend": Role(asks=frozenset({BRIDGES}), answers=frozenset({subjects.FRONTEND})),
+    "frontend": Role(asks=frozenset({RUNS}), answers=frozenset({subjects.FRONTEND})),
     "solver": Role(
         asks=frozenset({subjects.FRONTEND, subjects.EXECUTOR, ONE_EXECUTOR, EXEC, subjects.EXPORTER, subjects.CACHE, ONE_SOLVER}),
-        answers=frozenset({subjects.BUILDS, BRIDGES, ONE_SOLVER}),
+        answers=frozenset({subjects.BUILDS, BRIDGES, RUNS, ONE_SOLVER}),
         says=frozenset({subjects.LEASES}),
         appends=True,
         makes=True,
@@ -62,7 +63,7 @@ ROLES: Final[Mapping[str, Role]] = {
         writes=frozenset({subjects.KV_BRIDGES}),
     ),
     "executor": Role(
-        asks=frozenset({ONE_EXECUTOR, BRIDGES, subjects.LAYERS}),
+        asks=frozenset({ONE_EXECUTOR, RUNS, subjects.LAYERS}),
         answers=frozenset({subjects.EXECUTOR, ONE_EXECUTOR, EXEC}),
         says=frozenset({subjects.NEIGHBOURS}),
         hears=frozenset({subjects.LEASES, subjects.NEIGHBOURS}),

@@ -89,5 +89,10 @@ def trace(trace_id: str) -> str:
 
 
 def build_bridge(ref: str) -> str:
-    """Calls of LLBBridge for one build, answered by its solver."""
+    """Calls of LLBBridge for one build by its client, answered by its solver."""
     return f"build.{require_safe_id(ref, 'build ref')}.bridge"
+
+
+def build_runs(ref: str) -> str:
+    """The same by frontends, whose calls name their run."""
+    return f"build.{require_safe_id(ref, 'build ref')}.runs"

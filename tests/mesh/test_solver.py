@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.bus.calls import Calls
-from shared.errors import BuildFailed, BuildmeshError, Canceled, InvalidInput, NotFound
+from shared.errors import BuildFailed, BuildmeshError, Canceled, Denied, InvalidInput, NotFound
 from shared.llb import Copy, FileStep, NetMode, RunOptions, SourceOp, State, encode_source_op, image_source, local_source
 from shared.llb.state_values import Process
 from shared.llb.vertices import Constraints, Place, SourceMap
@@ -14,6 +14,9 @@ from shared.model import SourcePosition, SourceRange
 from shared.wire import subjects
 from shared.wire.messages import (
     BridgeEvaluate,
+    BridgeExec,
+    BridgeInputs,
+    BridgeNewContainer,
     BridgePing,
     BridgePong,
     BridgeReadFile,
@@ -21,7 +24,9 @@ from shared.wire.messages import (
     BridgeResolveSource,
     BridgeResult,
     BridgeReturn,
+    BridgeRunImage,
     BridgeSolve,
+    BridgeWarn,
     FileData,
     RunFrontend,
     SolveBuild,
@@ -235,13 +240,14 @@ async def test_a_frontend_solves_through_the_bridge(world: Neighbours) -> None:
 
     async def frontend(request: RunFrontend, calls: Calls) -> BridgeResult:
         source = encode_source_op(SourceOp(identifier="docker-image://docker.io/library/busybox:latest"))
-        meta = await calls.call(request.bridge, BridgeResolveSource(source=source))
+        meta = await calls.call(request.bridge, BridgeResolveSource(source=source, caller=request.caller))
         assert meta.image_digest.startswith("sha256:")
-        context = await calls.call(request.bridge, BridgeSolve(definition=definition(local_source("dockerfile", Constraints()))))
+        local = definition(local_source("dockerfile", Constraints()))
+        context = await calls.call(request.bridge, BridgeSolve(definition=local, caller=request.caller))
         assert isinstance(context, BridgeResult) and context.ref is not None
-        text = await calls.call(request.bridge, BridgeReadFile(ref=context.ref.id, path="Dockerfile"))
+        text = await calls.call(request.bridge, BridgeReadFile(ref=context.ref.id, path="Dockerfile", caller=request.caller))
         assert isinstance(text, FileData) and text.data == b"local://dockerfile"
-        result = await calls.call(request.bridge, BridgeSolve(definition=definition(sh(image(), "built"))))
+        result = await calls.call(request.bridge, BridgeSolve(definition=definition(sh(image(), "built")), caller=request.caller))
         assert isinstance(result, BridgeResult)
         return BridgeResult(ref=result.ref, metadata={"frontend.said": b"hello", "other": b"x"})
 
@@ -261,6 +267,49 @@ async def test_a_frontend_may_not_return_foreign_refs(world: Neighbours) -> None
     world.frontend = frontend
     with pytest.raises(NotFound, match="return reference somebody-elses not found"):
         await world.solve(frontend="dockerfile.v0")
+
+
+async def test_only_a_run_of_a_frontend_asks_in_a_build(world: Neighbours) -> None:
+    """Who only knows the build's ref solves nothing in it, reads nothing and does not end it; nor does a run that is over."""
+    asked: list[RunFrontend] = []
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def frontend(request: RunFrontend, calls: Calls) -> BridgeResult:
+        asked.append(request)
+        if request.opts:
+            held.set()
+            await go_on.wait()
+        answer = await calls.call(request.bridge, BridgeSolve(definition=definition(sh(image(), request.build)), caller=request.caller))
+        assert isinstance(answer, BridgeResult)
+        return answer
+
+    world.frontend = frontend
+    await world.solve(ref="over", frontend="dockerfile.v0")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        victim = tasks.create_task(world.solve(ref="victim", frontend="dockerfile.v0", frontend_opts={"hold": "it"}))
+        await held.wait()
+        evil = definition(sh(image(), "evil"))
+        for name in ("", asked[0].caller, asked[1].caller[:-1], "ü" * 100):
+            for hostile in (
+                BridgePing(caller=name),
+                BridgeSolve(definition=evil, evaluate=True, caller=name),
+                BridgeSolve(frontend="dockerfile.v0", caller=name),
+                BridgeReadFile(ref="r", path="/etc/passwd", caller=name),
+                BridgeEvaluate(ref="r", caller=name),
+                BridgeInputs(caller=name),
+                BridgeWarn(digest="sha256:" + "0" * 64, level=1, short=b"x", caller=name),
+                BridgeNewContainer(id="c", op=b"", caller=name),
+                BridgeExec(container="c", process="p", op=b"", landing="l", caller=name),
+                BridgeRunImage(ref="r", op=b"", caller=name),
+            ):
+                with pytest.raises(Denied, match="no frontend runs in build victim under the name that this call gives"):
+                    await world.calls.call(asked[1].bridge, hostile)
+        with pytest.raises(InvalidInput, match="BridgeReturn"):  # not even with the name
+            await world.calls.call(asked[1].bridge, BridgeReturn())
+        go_on.set()
+        await victim
+    assert sorted(world.executor.ran) == ["over", "victim"]
+    assert len({request.caller for request in asked}) == 2
 
 
 async def test_a_client_drives_a_build(world: Neighbours) -> None:

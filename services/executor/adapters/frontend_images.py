@@ -32,10 +32,8 @@ from shared.wire.messages import (
     BridgeNewContainer,
     BridgePing,
     BridgePong,
-    BridgeResolveSource,
     BridgeResult,
     BridgeReturn,
-    BridgeSolve,
     Done,
     RunImage,
 )
@@ -83,7 +81,7 @@ class OwnBuild:
         self._returned: BridgeReturn | None = None
 
     async def workers(self, call: Call) -> Sequence[WorkerFacts]:
-        pong: BridgePong = await self._calls.call(self._request.bridge, BridgePing())
+        pong: BridgePong = await self._calls.call(self._request.bridge, BridgePing(caller=self._request.caller))
         return pong.workers
 
     async def ask(self, call: Call, message: Any) -> Any:
@@ -92,13 +90,9 @@ class OwnBuild:
                 return BridgeDefinitions(definitions=self._request.inputs)
             case BridgeReturn():
                 return self._take(message)
-            case BridgeSolve() | BridgeResolveSource():
-                message = replace(message, caller=self._request.caller)
             case BridgeNewContainer():  # its streams can come here only
-                message = BridgeNewContainer(
-                    id=message.id, op=message.op, refs=message.refs, platform=message.platform, executor=self._home
-                )
-        return await self._calls.call(self._request.bridge, message)
+                message = replace(message, executor=self._home)
+        return await self._calls.call(self._request.bridge, replace(message, caller=self._request.caller))
 
     def landing(self) -> contextlib.AbstractAsyncContextManager[Landing]:
         return self._landings.open()

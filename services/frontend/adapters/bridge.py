@@ -1,4 +1,4 @@
-"""The build's bridge as a Build: calls on `build.<ref>.bridge` (docs/bus.md)."""
+"""The build's bridge as a Build: calls on `build.<ref>.runs` (docs/bus.md)."""
 
 from collections.abc import Mapping
 
@@ -50,7 +50,7 @@ class BridgeBuild:
     async def read_file(self, request: ReadFile) -> bytes:
         if not request.tree.id:
             raise NotFound(f"open {request.path}: no such file or directory")
-        message = BridgeReadFile(ref=request.tree.id, path=request.path, length=request.length)
+        message = BridgeReadFile(ref=request.tree.id, path=request.path, length=request.length, caller=self._caller)
         answer: FileData = await self._calls.call(self._subject, message)
         return answer.data
 
@@ -101,6 +101,7 @@ class BridgeBuild:
             url=warning.rule.url,
             info=SourceInfo(filename=source.filename, data=source.data, language=source.language, definition=source.definition),
             ranges=source_ranges(warning.location),
+            caller=self._caller,
         )
         try:
             await self._calls.call(self._subject, message)

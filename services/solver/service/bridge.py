@@ -1,7 +1,12 @@
-"""The handlers of `build.<ref>.bridge`: clients through the gateway, frontends, and frontend containers all ask here."""
+"""The handlers of `build.<ref>.bridge`, where clients ask through the gateway, and of `build.<ref>.runs`, where frontends do.
+
+Every frontend, and every executor (frontends from images run there), may speak on the latter about any build. So each call names the run
+that it belongs to.
+"""
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from inspect import isawaitable
+from typing import Any, TypeVar
 
 from services.solver.service.build import RunningBuild
 from shared.bus.calls import Handlers, Served
@@ -52,8 +57,20 @@ class Bridge:
         self._build = build
         self._workers = workers
 
+    def for_frontends(self) -> Handlers:
+        """Of those that run now. The last word is the client's: what a frontend returns is the answer to its RunFrontend."""
+        return {kind: self._bound(handler) for kind, handler in self.handlers().items() if kind is not BridgeReturn}
+
+    def _bound(self, handler: Callable[[Any, Served], Any]) -> Callable[[Any, Served], Awaitable[Any]]:
+        async def checked(request: Any, served: Served) -> Any:
+            self._build.runs.require(request.caller)
+            answer = handler(request, served)
+            return await answer if isawaitable(answer) else answer
+
+        return checked
+
     def handlers(self) -> Handlers:
-        """By request type."""
+        """By request type, for the client."""
         return {
             BridgePing: self.ping,
             BridgeSolve: self.solve,

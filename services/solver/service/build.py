@@ -12,6 +12,7 @@ from services.solver.ports import BuildMemory, ContainerHosts, Files, Fleet, Fro
 from services.solver.service.caching import CacheRoads, Caching, imports_in
 from services.solver.service.containers import Containers
 from services.solver.service.engine import Engine, Job, scope_for
+from services.solver.service.frontend_runs import FrontendRuns
 from services.solver.service.ledger import Ledger, inputs_of
 from services.solver.service.policies import SourcePolicies
 from services.solver.service.progress import Stream
@@ -71,6 +72,7 @@ class RunningBuild:
         self.ref = request.ref
         self.stream = stream
         self.handles = Handles()
+        self.runs = FrontendRuns(request.ref)
         self.job = Job(id=request.ref, session=request.session, entitlements=entitlements, identity=request.identity, trace=trace)
         self._world = world
         self.invocation = new_id()
@@ -228,20 +230,20 @@ class RunningBuild:
             raise BuildFailed(f"invalid frontend: {request.frontend[:100]}")
         if self._depth >= NESTING:
             raise BuildFailed(f"frontends nested deeper than {NESTING}")
+        order = RunFrontend(
+            build=self.ref,
+            bridge=subjects.build_runs(self.ref),
+            frontend=request.frontend,
+            opts=request.frontend_opts,
+            inputs=request.frontend_inputs,
+            session=self.job.session,
+            caller=caller,
+            workers=self._world.fleet.workers(),
+        )
         self._depth += 1
         try:
-            result = await self._world.frontends.run(
-                RunFrontend(
-                    build=self.ref,
-                    bridge=subjects.build_bridge(self.ref),
-                    frontend=request.frontend,
-                    opts=request.frontend_opts,
-                    inputs=request.frontend_inputs,
-                    session=self.job.session,
-                    caller=caller,
-                    workers=self._world.fleet.workers(),
-                )
-            )
+            with self.runs.open(caller):
+                result = await self._world.frontends.run(order)
         finally:
             self._depth -= 1
         return await self.checked(result)
@@ -257,7 +259,7 @@ class RunningBuild:
                 RunImage(
                     root=ref,
                     op=request.op,
-                    bridge=subjects.build_bridge(self.ref),
+                    bridge=subjects.build_runs(self.ref),
                     platform=self.default_platform,
                     scope=self.scope,
                     definition=handle.raw,

@@ -110,8 +110,10 @@ class Builds:
         outcome: SolveDone | BuildmeshError
         async with asyncio.TaskGroup() as tasks:
             pump = tasks.create_task(build.stream.pump(), name="progress")
-            subject = subjects.build_bridge(build.ref)
-            serving = tasks.create_task(self._calls.serve(subject, bridge.handlers(), lasting=True), name="bridge")
+            serving = [
+                tasks.create_task(self._calls.serve(subjects.build_bridge(build.ref), bridge.handlers(), lasting=True), name="bridge"),
+                tasks.create_task(self._calls.serve(subjects.build_runs(build.ref), bridge.for_frontends(), lasting=True), name="runs"),
+            ]
             try:
                 if resumed and build.is_driven:
                     self._log.info("a build of a solver that is gone goes on here", build=build.ref)
@@ -128,7 +130,8 @@ class Builds:
             finally:
                 await build.containers.release_all(self._log)
             pump.cancel()
-            serving.cancel()
+            for served in serving:
+                served.cancel()
         if isinstance(outcome, BuildmeshError):
             self._log.info("build failed", build=build.ref, error=outcome.message)
             if outcome.detail("stack.Stack+json") is None:
