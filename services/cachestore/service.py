@@ -48,6 +48,7 @@ from shared.wire.messages import (
 )
 
 GC_DELAY = 1.0  # seconds after a start or a build
+SETTLE = 0.02  # seconds between two writes; what changes meanwhile is written together
 RETRY = 1.0
 GUARD = 20.0  # seconds between two looks whether the store still has what was written
 LEASE_SECONDS = 60.0  # without renewal (docs/bus.md)
@@ -157,6 +158,7 @@ class Cachestore:
         while True:
             await self._dirty.wait()
             await self._flush()
+            await asyncio.sleep(SETTLE)
 
     async def _flush(self) -> None:
         """Write what has changed. When the store fails, the changes wait for another try."""

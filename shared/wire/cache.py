@@ -121,12 +121,17 @@ class ClaimRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunClaimed:
-    """A stored result (`found`), or who runs it: the asker itself when `run` is what it proposed."""
+    """A stored result (`found`), or who runs it: the asker itself when `run` is what it proposed.
+
+    `key_ids`: under which ids the result is to be stored, as `keys` of the order. `new_key`: nothing hangs on the first of them yet.
+    """
 
     solver: str = ""
     run: str = ""
     found: bool = False
     ref: Ref | None = None
+    key_ids: tuple[str, ...] = ()
+    new_key: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

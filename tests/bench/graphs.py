@@ -40,7 +40,9 @@ class Graph:
         kind = PassthroughOp(id="all", outputs=(0,))
         top = self.add(Op(kind=kind, inputs=tuple(results), platform=_PLATFORM))
         self.add(Op(kind=None, inputs=(top,)))
-        return ops_pb2.Definition(**{"def": self.ops})
+        definition = ops_pb2.Definition()
+        getattr(definition, "def").extend(self.ops)
+        return definition
 
 
 def wide(count: int) -> ops_pb2.Definition:

@@ -15,8 +15,9 @@ from services.solver.adapters import cache_index
 from services.solver.adapters.cache_index import CachestoreIndex
 from services.solver.adapters.fleet_runs import FleetRuns
 from services.solver.core.cache_key import CacheKey, KeyLink, root_key
+from services.solver.core.questions import FetchRecords, LinksFound, QueryLinks, RecordsFound
 from services.solver.core.vertex import Vertex, VertexOptions
-from services.solver.ports import Heard, Outputs
+from services.solver.ports import ClaimWish, Heard, Outputs
 from shared.bus.calls import Calls
 from shared.bus.memory import MemoryBus
 from shared.errors import BuildFailed, Unavailable
@@ -25,7 +26,7 @@ from shared.telemetry import Log, Metrics, names
 from shared.wire import subjects
 from shared.wire.messages import CacheQuery, CacheRecordsOf, CacheSave, ClaimRun, ReleaseRuns
 
-RESULT = Ref(id="result", home="e1")
+RESULT, OTHER = Ref(id="result", home="e1"), Ref(id="other", home="e1")
 
 
 def vertex(letter: str = "a", *, fresh: bool = False) -> Vertex:
@@ -304,3 +305,27 @@ async def test_a_kept_result_that_is_lost_is_made_again() -> None:
         await two.run(vertex(), keys(), work, Ears())
 
         assert work.runs == 2
+
+
+async def test_what_was_claimed_is_stored_while_the_build_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its key is known from the claim; what is asked later finds the result. What another hung on the key meanwhile is met at the claim."""
+    monkeypatch.setattr(cache_index, "BARREN", 60.0)
+    async with world() as mesh:
+        ours = CachestoreIndex(mesh.calls, Log(), lambda: 1, mesh.tasks)
+        key, child = keys()[0], ClaimWish(solver="s1", run="r2")
+        claimed = await ours.claim([key], ClaimWish(solver="s1", run="r1"))
+        assert claimed is not None and claimed.new_key
+        key.id = (await ours.save(vertex().digest, [key], RESULT))[0]
+        assert (key.id,) == claimed.key_ids
+        await asyncio.sleep(0)  # its order leaves before any that a later task has
+
+        asked = QueryLinks(links=((key.inputs[0][0].key.id, ""),), input=0, digest=key.digest, output=key.output)
+        assert await mesh.index.ask(asked) == LinksFound(key_ids=(key.id,))
+        found = await mesh.index.ask(FetchRecords(key_id=key.id))
+        assert isinstance(found, RecordsFound) and [record.payload for record in found.records] == [RESULT]
+
+        below = CacheKey(id="", digest="child", output=0, inputs=((KeyLink(key),),))
+        await mesh.index.save(vertex().digest, [below], OTHER)
+        assert await ours.ask(QueryLinks(links=((key.id, ""),), input=0, digest="child", output=0)) == LinksFound()
+        met = await ours.claim([below], child)
+        assert met is not None and met.found and met.ref == OTHER

@@ -36,11 +36,12 @@ class Claims:
         if order.single and not order.fresh:
             rows = (row for key in keys for row in self._graph.records(key) if self._usable(row.ref))
             if (row := next(rows, None)) is not None:
-                return RunClaimed(found=True, ref=row.ref)
+                return RunClaimed(found=True, ref=row.ref, key_ids=tuple(keys))
         self._claims.hear(order.solver, self._clock())
         names = _names(order, ids)
         standing = self._claims.claim(names, Claim(solver=order.solver, run=order.run), gone=order.gone)
-        return RunClaimed(solver=standing.solver, run=standing.run)
+        new = not self._graph.exists(keys[0])
+        return RunClaimed(solver=standing.solver, run=standing.run, key_ids=tuple(keys), new_key=new)
 
     def release(self, order: ReleaseRuns, served: Served) -> Done:
         """ReleaseRuns → Done."""

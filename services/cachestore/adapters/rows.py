@@ -1,6 +1,7 @@
 """Rows of the key graph ↔ (key, bytes) for stores that know only that. The value is msgpack: a tag and the fields."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
@@ -36,6 +37,25 @@ def encode_row(row: Row) -> bytes:
             plain = ["result", row.key, row.id, row.created_at, None if row.ref is None else _REF_OUT(row.ref), row.identity]
     packed: bytes = msgpack.packb(plain)
     return packed
+
+
+def join_rows(rows: Sequence[bytes]) -> bytes:
+    """Several encoded rows as one value."""
+    packed: bytes = msgpack.packb(["rows", *rows])
+    return packed
+
+
+def decode_rows(data: bytes) -> list[Row]:
+    """What `join_rows` put together, or a row alone; what is damaged is left out."""
+    try:
+        match msgpack.unpackb(data):
+            case ["rows", *rows]:
+                found = [decode_row(row) for row in rows if isinstance(row, bytes)]
+                return [row for row in found if row is not None]
+    except (ValueError, msgpack.UnpackException):
+        return []
+    row = decode_row(data)
+    return [row] if row is not None else []
 
 
 def decode_row(data: bytes) -> Row | None:

@@ -41,9 +41,7 @@ class OverlayLayout:
         return kind in (SnapshotKind.LAYER, SnapshotKind.DIFF)
 
     def make(self, dir: str, lowers: Sequence[str]) -> None:
-        _new_own(dir, lowers)
-        if lowers:
-            os.mkdir(os.path.join(dir, "work"), 0o700)
+        _new_own(dir, lowers)  # what overlayfs works in is made when it is mounted
 
     def merge(self, dir: str, layers: Sequence[Layer]) -> None:
         return None  # the store makes the layers fit for their new places (layer_marks.py)

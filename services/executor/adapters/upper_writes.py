@@ -75,11 +75,13 @@ class _Way:
         self._upper = own.path
         parts = [part for part in path.split("/") if part not in ("", ".")]
         self._found: list[tuple[str, Entry]] = []
-        self._view: View = view_of((own.path, *own.lowers))
+        self._view: View = (own.path, *own.lowers)
         self._missing = ""
         self.plain = ".." not in parts
         for part in parts if self.plain else ():
             entry = look(self._view, part)
+            if entry is not None and not self._found:  # a layer may hide all below it, which does not matter to what is nowhere
+                entry = look(view_of(self._view), part)
             if entry is None:
                 self._missing = part
                 break
@@ -93,16 +95,14 @@ class _Way:
         """Copies the directories up if what is made is new: the path itself, or these names in it where it is a directory."""
         if not self.plain:
             return False
-        made = (self._missing,) if self._missing else names
         place = "/".join((self._upper, *(name for name, _ in self._found)))
-        if not 0 < len(made) <= _MOST or any(self._is_known(place, name) for name in made):
+        made = (self._missing,) if self._missing else names
+        if not 0 < len(made) <= _MOST or any(os.path.lexists(f"{place}/{name}") for name in made):  # perhaps as deleted
+            return False
+        if not self._missing and any(look(self._view, name) for name in names):
             return False
         self._copy_up()
         return True
-
-    def _is_known(self, place: str, name: str) -> bool:
-        """In a layer below, or in the upper directory, be it as deleted."""
-        return os.path.lexists(f"{place}/{name}") or look(self._view, name) is not None
 
     def _copy_up(self) -> None:
         """As overlayfs does; a directory's times stay when another is made in it."""

@@ -1,7 +1,10 @@
 """The cache index over calls to the cachestore."""
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from services.solver.core.cache_key import CacheKey, root_key_id
 from services.solver.core.questions import FetchRecords, LinksFound, QueryLinks, Question, RecordsFound, Reply
@@ -32,19 +35,34 @@ from shared.wire.messages import (
     RunClaimed,
 )
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 REMEMBERED = 10_000
 LINK_OUTPUT = 0  # links are known by the hash of digest and output, as in cache configs, so that imported ones are the same links
 WITHIN = 10.0  # seconds until a cachestore that is not there counts as empty
+BARREN = 1.0  # seconds that a key of ours which was new is known to lead nowhere; whoever is quicker is met at the claim
+AT_ONCE = 1000  # results on their way to the cachestore; more are waited for
+
+Nodes = tuple[KeyNode, ...]
 
 
 class CachestoreIndex:
-    """A CacheIndex. Answers that only repeat what a question a moment ago said («no records») are given from memory."""
+    """A CacheIndex. Answers that only repeat what a question a moment ago said («no records») are given from memory.
 
-    def __init__(self, calls: Calls, log: Log, now_ns: Callable[[], int]) -> None:
+    A result whose key got its id with the claim is stored while the build goes on: what is asked later is answered after it, since the
+    bus keeps the order. `tasks` are those in which that happens; without them each result is waited for.
+    """
+
+    def __init__(self, calls: Calls, log: Log, now_ns: Callable[[], int], tasks: asyncio.TaskGroup | None = None) -> None:
         self._calls = calls
         self._log = log
         self._now_ns = now_ns
+        self._tasks = tasks
+        self._saving = 0
         self._empty: dict[str, None] = {}
+        self._told: dict[Nodes, tuple[str, bool]] = {}  # ids of keys that were claimed, and whether they were new
+        self._barren: dict[str, float] = {}  # keys that lead nowhere, and until when that holds
 
     async def ask(self, question: Question) -> Reply:
         """LinksFound or RecordsFound; empty when the cachestore can't be asked."""
@@ -59,6 +77,9 @@ class CachestoreIndex:
             return LinksFound() if isinstance(question, QueryLinks) else RecordsFound()
 
     async def _query(self, q: QueryLinks) -> LinksFound:
+        now = asyncio.get_running_loop().time()
+        if all(self._barren.get(key_id, 0.0) > now for key_id, _ in q.links):
+            return LinksFound()
         nodes = tuple(KeyNode(digest="", output=0, id=key_id) for key_id, _ in q.links)
         deps = tuple(KeyDep(node=i, selector=selector) for i, (_, selector) in enumerate(q.links))
         question = CacheQuery(nodes=nodes, deps=deps, input=q.input, digest=root_key_id(q.digest, q.output), output=LINK_OUTPUT)
@@ -95,7 +116,7 @@ class CachestoreIndex:
                 ids.append(root_key_id(key.digest, key.output))
                 continue
             try:
-                ids.append(await self._save_one(vertex, key, ref, identity))
+                ids.append(await self._save_key(vertex, key, ref, identity))
             except BuildmeshError as error:
                 self._log.warning("a result could not be stored in the cache index", vertex=vertex, error=str(error))
                 ids.append(key.id or new_id())
@@ -124,6 +145,8 @@ class CachestoreIndex:
             self._log.warning("the cachestore did not say whether somebody runs this already", error=str(error))
             return None
         assert isinstance(answer, RunClaimed)
+        if len(keys) == 1 and answer.key_ids:
+            _remember(self._told, tuple(nodes), (answer.key_ids[0], answer.new_key))
         return answer
 
     async def release(self, runs: Sequence[str], *, solver: str) -> None:
@@ -133,12 +156,33 @@ class CachestoreIndex:
         except BuildmeshError as error:
             self._log.warning("claims could not be released", error=str(error))
 
-    async def _save_one(self, vertex: Digest, key: CacheKey, ref: Ref | None, identity: str) -> str:
+    async def _save_key(self, vertex: Digest, key: CacheKey, ref: Ref | None, identity: str) -> str:
         nodes = tuple(_nodes_of(key))
-        place, now = len(nodes) - 1, self._now_ns()
-        order = CacheSave(nodes=nodes, key=place, ref=ref, created_at=now, vertex=ContentDigest(vertex), identity=identity)
-        saved: CacheSaved = await self._calls.call(subjects.CACHE, order, within=WITHIN)
-        return saved.key_ids[-1]
+        id, new = self._told.pop(nodes, ("", False))
+        order = CacheSave(
+            nodes=(*nodes[:-1], replace(nodes[-1], id=id)) if id else nodes,
+            key=len(nodes) - 1,
+            ref=ref,
+            created_at=self._now_ns(),
+            vertex=ContentDigest(vertex),
+            identity=identity,
+        )
+        if not id or self._tasks is None or self._saving >= AT_ONCE:
+            saved: CacheSaved = await self._calls.call(subjects.CACHE, order, within=WITHIN)
+            return saved.key_ids[-1]
+        if new:
+            _remember(self._barren, id, asyncio.get_running_loop().time() + BARREN)
+        self._saving += 1
+        self._tasks.create_task(self._save_behind(order), name="result")
+        return id
+
+    async def _save_behind(self, order: CacheSave) -> None:
+        try:
+            await self._calls.call(subjects.CACHE, order, within=WITHIN)
+        except BuildmeshError as error:
+            self._log.warning("a result could not be stored in the cache index", vertex=order.vertex, error=str(error))
+        finally:
+            self._saving -= 1
 
     async def chain(self, keys: Sequence[str]) -> tuple[ChainNode, ...]:
         """Nothing when the cachestore can't be asked."""
@@ -165,6 +209,13 @@ class CachestoreIndex:
             await self._calls.call(subjects.CACHE, CacheDrop(ref_ids=tuple(ref_ids)), within=WITHIN)
         except BuildmeshError as error:
             self._log.warning("lost results could not be dropped from the cache index", error=str(error))
+
+
+def _remember(table: dict[K, V], key: K, value: V) -> None:
+    """The oldest of too many are forgotten."""
+    table[key] = value
+    if len(table) > REMEMBERED:
+        del table[next(iter(table))]
 
 
 def _nodes_of(key: CacheKey) -> list[KeyNode]:

@@ -48,7 +48,7 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
         return LoadRules(default_platform=fleet.default_platform(), entitlements=entitlements)
 
     async with asyncio.TaskGroup() as tasks:
-        index = CachestoreIndex(mesh.calls, mesh.log, mesh.clock.now_ns)
+        index = CachestoreIndex(mesh.calls, mesh.log, mesh.clock.now_ns, tasks)
         runs = FleetRuns(home=mesh.instance, calls=mesh.calls, claims=index, tasks=tasks, log=mesh.log)
         exports = ExporterCalls(mesh.calls)
         caches = CacheRoads(index=index, work=work, exports=exports, log=mesh.log)
