@@ -22,7 +22,9 @@ from shared.wire.build import (
     Worker,
 )
 from shared.wire.containers import BridgeExec, BridgeNewContainer
+from shared.wire.source_facts import AttestationChain, ChecksumWish, ImageWish
 
+MAX_SUFFIX = 4 << 10
 _UNNAMED = "sha256:" + "0" * 64
 """Inputs of containers are results, which have no digest of their own."""
 
@@ -90,10 +92,23 @@ def read_resolve(message: gateway_pb2.ResolveSourceMetaRequest) -> BridgeResolve
         log_name=message.LogName,
         resolve_mode=message.ResolveMode,
         no_config=message.Image.NoConfig,
-        attestation_chain=message.Image.AttestationChain,
+        image=ImageWish(
+            chain=message.Image.AttestationChain or bool(message.Image.ResolveAttestations),
+            predicates=tuple(message.Image.ResolveAttestations),
+        ),
+        checksum=_read_checksum(message.HTTP.ChecksumRequest) if message.HTTP.HasField("ChecksumRequest") else None,
         return_object=message.Git.ReturnObject,
         source_policies=policies(message.SourcePolicies),
     )
+
+
+def _read_checksum(message: gateway_pb2.ChecksumRequest) -> ChecksumWish:
+    """Raises InvalidInput for what nobody computes."""
+    if len(message.Suffix) > MAX_SUFFIX:
+        raise InvalidInput(f"http checksum request suffix exceeds max size {MAX_SUFFIX}")
+    if message.Algo not in (0, 1, 2):
+        raise InvalidInput(f"unsupported checksum algorithm {message.Algo}")
+    return ChecksumWish(algorithm=message.Algo, suffix=message.Suffix)
 
 
 def read_image_config(message: gateway_pb2.ResolveImageConfigRequest) -> BridgeResolveSource:
@@ -128,6 +143,8 @@ def source_meta_message(meta: SourceMeta) -> gateway_pb2.ResolveSourceMetaRespon
     message = gateway_pb2.ResolveSourceMetaResponse(Source=ops_pb2.SourceOp.FromString(meta.source))
     if meta.image_digest:
         message.Image.CopyFrom(gateway_pb2.ResolveSourceImageResponse(Digest=meta.image_digest, Config=meta.image_config))
+        if meta.chain is not None:
+            message.Image.AttestationChain.CopyFrom(_chain_message(meta.chain))
     if meta.git_checksum:
         message.Git.CopyFrom(
             gateway_pb2.ResolveSourceGitResponse(
@@ -144,6 +161,21 @@ def source_meta_message(meta: SourceMeta) -> gateway_pb2.ResolveSourceMetaRespon
                 Checksum=meta.http_checksum, Filename=meta.http_filename, LastModified=_seconds(meta.http_last_modified)
             )
         )
+        if meta.http_wished:
+            message.HTTP.ChecksumResponse.Digest, message.HTTP.ChecksumResponse.Suffix = meta.http_wished, meta.http_suffix
+    return message
+
+
+def _chain_message(chain: AttestationChain) -> gateway_pb2.AttestationChain:
+    message = gateway_pb2.AttestationChain(
+        Root=chain.root,
+        ImageManifest=chain.image_manifest,
+        AttestationManifest=chain.attestation_manifest,
+        SignatureManifests=chain.signature_manifests,
+    )
+    for digest, blob in chain.blobs.items():
+        about = gateway_pb2.Descriptor(media_type=blob.media_type, digest=blob.digest, size=blob.size, annotations=blob.annotations)
+        message.Blobs[digest].CopyFrom(gateway_pb2.Blob(descriptor=about, data=blob.data))
     return message
 
 

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from shared.errors import BuildmeshError, NotFound, Unavailable
 from shared.model import Digest, is_digest, sha256_digest
-from shared.oci import Descriptor, Reference
-from shared.oci.media_types import INDEX_TYPES, MANIFEST_TYPES
+from shared.oci import Descriptor, Index, Reference, parse_manifest
+from shared.oci.media_types import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX
 from shared.registry.challenge import repository_scope
 from shared.registry.client import Asker, HostClient, HttpPool, check_status
 from shared.registry.failures import wire_failures
@@ -85,6 +85,33 @@ class Puller:
             if reference.digest is not None and digest != reference.digest:
                 raise Unavailable(f"{reference}: the registry sent {digest}")
             return Fetched(descriptor=Descriptor(media_type=response.content_type, digest=digest, size=len(data)), data=data)
+
+    async def referrers(self, reference: Reference, digest: Digest) -> tuple[Descriptor, ...]:
+        """What has this manifest as its subject, by the referrers API, else by the tag that stands for it (distribution-spec, referrers).
+
+        Empty when there is nothing. Raises Denied, Unavailable.
+        """
+        named = Reference(domain=reference.domain, path=reference.path, digest=digest)
+        try:
+            data = await self._first(named, "list referrers of", self._referrers_at)
+        except NotFound:
+            return ()
+        try:
+            found = parse_manifest(data, OCI_INDEX)
+        except ValueError as error:
+            raise Unavailable(f"referrers of {named}: {error}") from None
+        return found.manifests if isinstance(found, Index) else ()
+
+    async def _referrers_at(self, client: HostClient, reference: Reference) -> bytes:
+        path, scopes = f"{reference.path}/referrers/{reference.digest}", [repository_scope(reference.path, "pull")]
+        async with client.request("GET", path, scopes=scopes, headers={"Accept": OCI_INDEX}) as response:
+            if response.status not in (404, 405):
+                await check_status(response, f"referrers of {reference}", ok=(200,))
+                if response.content_type == OCI_INDEX:
+                    return b"".join([chunk async for chunk in _bounded(response, MAX_MANIFEST)])
+        algorithm, _, value = str(reference.digest).partition(":")
+        tagged = Reference(domain=reference.domain, path=reference.path, tag=f"{algorithm}-{value}"[:128])
+        return (await self._manifest_at(client, tagged)).data
 
     async def blob(self, reference: Reference, digest: Digest, size: int) -> AsyncIterator[bytes]:
         """All bytes of a blob, taken up again where the connection broke, verified at the end.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from shared.model import LogChunk, Platform, SourceInfo, SourceRange, Status, VertexEvent, Warn
 from shared.wire.failure import Failure
+from shared.wire.source_facts import AttestationChain, ChecksumWish, ImageWish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +177,8 @@ class BridgeResolveSource:
     log_name: str = ""
     resolve_mode: str = ""
     no_config: bool = False
-    attestation_chain: bool = False
+    image: ImageWish = field(default_factory=ImageWish)
+    checksum: ChecksumWish | None = None  # http
     return_object: bool = False  # git: give commit and tag objects
     session: str = ""  # oci-layout: session and store that hold it
     store: str = ""
@@ -199,6 +201,9 @@ class SourceMeta:
     http_checksum: str = ""
     http_filename: str = ""
     http_last_modified: int = 0  # seconds, 0 = not known
+    http_wished: str = ""  # the digest of ChecksumWish
+    http_suffix: bytes = b""
+    chain: AttestationChain | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shared.model import Digest, Layer, LogChunk, Platform, Ref, Status
+from shared.wire.source_facts import AttestationChain, ChecksumWish, ImageWish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class ResolveSource:
     for_meta: bool = False
     no_config: bool = False
     return_object: bool = False
+    image: ImageWish = field(default_factory=ImageWish)
+    checksum: ChecksumWish | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,8 @@ class SourceResolved:
     http_checksum: str = ""
     http_filename: str = ""
     http_last_modified: int = 0
+    http_wished: str = ""  # the digest of ChecksumWish
+    chain: AttestationChain | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

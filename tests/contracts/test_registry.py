@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from aiohttp import web
 
 from shared.errors import BuildmeshError, Denied, NotFound, Unavailable
 from shared.model import sha256_digest
-from shared.oci import Descriptor, Manifest, parse_reference
-from shared.oci.media_types import OCI_CONFIG, OCI_LAYER
+from shared.oci import Descriptor, Index, Manifest, parse_reference
+from shared.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_LAYER
 from shared.registry import client as client_module
 from shared.registry.auth import Anonymous, Token
 from shared.registry.client import Asker, HttpPool
@@ -67,6 +68,21 @@ async def test_what_is_pushed_can_be_pulled(registry: Registry, pool: HttpPool) 
     assert await again.blob(layer, lambda: chunks_of(BLOB)) is Pushed.EXISTED
     other = Pusher(pool, RegistryHosts(), asker, parse_reference(f"{registry.host}/client/two"))
     assert await other.blob(layer, lambda: chunks_of(b"unused"), mount_from=["client/one"]) is Pushed.MOUNTED
+
+
+async def test_referrers_of_a_registry_without_that_api_stand_under_a_tag(registry: Registry, pool: HttpPool) -> None:
+    """Of the distribution-spec's fallback; an image that nothing refers to has none."""
+    asker = Asker(credentials=Anonymous())
+    manifest = await push_image(pool, f"{registry.host}/client/signed:v1", asker)
+    reference = parse_reference(f"{registry.host}/client/signed:v1")
+    puller = Puller(pool, RegistryHosts(), asker)
+    assert await puller.referrers(reference, manifest.digest) == ()
+    data = Index(manifests=(replace(manifest, artifact_type="a/b"),)).encode()
+
+    await Pusher(pool, RegistryHosts(), asker, reference).manifest(descriptor(data, OCI_INDEX), data, tag=manifest.digest.replace(":", "-"))
+
+    (found,) = await puller.referrers(reference, manifest.digest)
+    assert (found.digest, found.artifact_type) == (manifest.digest, "a/b")
 
 
 async def test_missing_things_are_not_found(registry: Registry, pool: HttpPool) -> None:

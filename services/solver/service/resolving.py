@@ -66,14 +66,16 @@ class Resolving:
             for_meta=True,
             no_config=request.no_config,
             return_object=request.return_object,
+            image=request.image,
+            checksum=request.checksum,
         )
         async with self._stream.step(vertex, name):
-            return _meta(request.source, await self._work.resolve(order, self._stream.heard))
+            return _meta(request, await self._work.resolve(order, self._stream.heard))
 
 
-def _meta(source: bytes, resolved: SourceResolved) -> SourceMeta:
+def _meta(request: BridgeResolveSource, resolved: SourceResolved) -> SourceMeta:
     return SourceMeta(
-        source=source,
+        source=request.source,
         image_digest=resolved.image_digest,
         image_config=resolved.image_config,
         git_checksum=resolved.git_checksum,
@@ -84,4 +86,7 @@ def _meta(source: bytes, resolved: SourceResolved) -> SourceMeta:
         http_checksum=resolved.http_checksum,
         http_filename=resolved.http_filename,
         http_last_modified=resolved.http_last_modified,
+        http_wished=resolved.http_wished,
+        http_suffix=request.checksum.suffix if request.checksum is not None else b"",
+        chain=resolved.chain,
     )

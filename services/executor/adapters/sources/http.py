@@ -1,5 +1,6 @@
 """http and https sources. The body is kept in the blob store under its digest; a remembered ETag saves downloading it again."""
 
+import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -19,7 +20,7 @@ from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.ports import Blobs
 from shared.blobs.threads import Pool
 from shared.bus.ports import KeyValue
-from shared.errors import BuildFailed, NotFound, Unavailable
+from shared.errors import BuildFailed, InvalidInput, NotFound, Unavailable
 from shared.model import Digest, Ref, is_digest
 from shared.registry.client import HttpPool
 from shared.registry.failures import wire_failures
@@ -30,6 +31,8 @@ from shared.wire.messages import ResolveSource, RunOp, Scope, SourceResolved
 
 SESSION_HOST = "buildkit-session"
 _CHUNK = 1 << 18
+ALGORITHMS = {0: "sha256", 1: "sha384", 2: "sha512"}
+"""As gateway.proto numbers them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,7 @@ class HttpDriver:
             fetched = Fetched(digest=source.checksum, filename=file_name(source))
         else:
             fetched = await self._once(source, request.scope, report)
+        wished = await self._wished(source, fetched, request) if request.checksum is not None else ""
         key = cache_key(source, fetched.filename, fetched.digest, 0 if source.checksum else fetched.last_modified)
         return SourceResolved(
             keys=(source_key(key),),
@@ -67,7 +71,21 @@ class HttpDriver:
             http_checksum=fetched.digest,
             http_filename=fetched.filename,
             http_last_modified=fetched.last_modified,
+            http_wished=wished,
         )
+
+    async def _wished(self, source: HttpSource, fetched: Fetched, request: ResolveSource) -> str:
+        """The digest that a policy session wants to see: of the body with something behind it."""
+        assert request.checksum is not None
+        name = ALGORITHMS.get(request.checksum.algorithm)
+        if name is None:
+            raise InvalidInput(f"unsupported checksum algorithm {request.checksum.algorithm}")
+        digest = hashlib.new(name)
+        async with self._blobs.open(Digest(fetched.digest)) as reader:
+            async for chunk in reader.chunks():
+                await self._threads.finish(digest.update, chunk)
+        digest.update(request.checksum.suffix)
+        return f"{name}:{digest.hexdigest()}"
 
     async def make(self, source: Source, request: RunOp, report: Reporter) -> Ref | None:
         """One file in an empty tree."""

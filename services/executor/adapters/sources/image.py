@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from services.executor.adapters.sources.attestation_chain import ChainReader
 from services.executor.adapters.sources.image_store import ImageOrigin, KeptDocuments, Origins
 from services.executor.core.image_keys import config_key, manifest_key, source_key
 from services.executor.core.source_ids import ImageSource, Source
@@ -11,6 +12,7 @@ from shared.model import Digest, Layer, Platform, Ref, format_platform
 from shared.oci import Descriptor, ImageConfig, Index, Manifest, chain_id, parse_image_config, parse_manifest
 from shared.oci.media_types import is_layer
 from shared.wire.messages import ResolveSource, RunOp, SourceResolved
+from shared.wire.source_facts import AttestationChain
 
 _MAX_NESTING = 4
 
@@ -48,6 +50,7 @@ class ImageDriver:
         if second := config_key(image.config, source.layer_limit):
             keys.append(second)
         ref = image_ref(image.layers)
+        chain = await self._chain(source, image.root, request) if request.image.any and not source.oci_layout else None
         return SourceResolved(
             keys=tuple(source_key(k) for k in keys),
             pin=image.root,
@@ -56,7 +59,12 @@ class ImageDriver:
             name=str(source.reference),
             image_digest=image.root,
             image_config=b"" if request.no_config else image.config_bytes,
+            chain=chain,
         )
+
+    async def _chain(self, source: ImageSource, root: Digest, request: ResolveSource) -> AttestationChain | None:
+        origin = self._origins.of(source, request.scope.sessions)
+        return await ChainReader(origin, self._documents).read(root, request.platform, request.image.predicates, str(source.reference))
 
     async def make(self, source: Source, request: RunOp, report: Reporter) -> Ref | None:
         """The lazy Ref of what was resolved; resolves anew when the task does not carry it."""

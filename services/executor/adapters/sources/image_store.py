@@ -41,6 +41,10 @@ class ImageOrigin(Protocol):
         """A manifest's or index's bytes."""
         ...
 
+    async def referrers(self, digest: Digest) -> Sequence[Descriptor]:
+        """Manifests that have this one as their subject: signatures, for example."""
+        ...
+
 
 class RegistryOrigin:
     """A registry, asked on behalf of some sessions."""
@@ -61,6 +65,10 @@ class RegistryOrigin:
     async def manifest(self, descriptor: Descriptor) -> bytes:
         """Verified."""
         return (await self._puller.manifest(self._reference, descriptor)).data
+
+    async def referrers(self, digest: Digest) -> Sequence[Descriptor]:
+        """As the registry lists them."""
+        return await self._puller.referrers(self._reference, digest)
 
 
 LOCAL_STORE = "local:"  # a client's cache folder, from which imported caches take their layers
@@ -104,6 +112,10 @@ class LayoutOrigin:
     async def manifest(self, descriptor: Descriptor) -> bytes:
         """Verified."""
         return await self._whole(descriptor.digest)
+
+    async def referrers(self, digest: Digest) -> Sequence[Descriptor]:
+        """A folder has no such list."""
+        return ()
 
     async def _whole(self, digest: Digest) -> bytes:
         data = bytearray()

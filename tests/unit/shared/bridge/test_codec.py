@@ -7,6 +7,7 @@ from shared.errors import InvalidInput
 from shared.pb import gateway_pb2 as pb
 from shared.pb import ops_pb2
 from shared.wire.build import Attestation, BridgeRef, BridgeResult, SourceMeta
+from shared.wire.source_facts import AttestationChain, ChainBlob, ChecksumWish, ImageWish
 
 
 def definition(op: bytes) -> bytes:
@@ -80,3 +81,35 @@ def test_source_meta_has_only_its_own_part() -> None:
     assert message.Git.Ref == "refs/heads/main"
     assert not message.HasField("Image")
     assert not message.HasField("HTTP")
+
+
+def test_what_is_attested_goes_along() -> None:
+    """Blobs under their digests, with their descriptors."""
+    blob = ChainBlob(media_type="m/t", digest="sha256:a", size=1, data=b"x", annotations={"k": "v"})
+    chain = AttestationChain(root="r", image_manifest="i", attestation_manifest="a", signature_manifests=("s",), blobs={"sha256:a": blob})
+    meta = SourceMeta(source=ops_pb2.SourceOp(identifier="docker-image://x").SerializeToString(), image_digest="d", chain=chain)
+
+    told = codec.source_meta_message(meta).Image.AttestationChain
+
+    assert (told.Root, told.ImageManifest, told.AttestationManifest, list(told.SignatureManifests)) == ("r", "i", "a", ["s"])
+    assert told.Blobs["sha256:a"].data == b"x"
+    assert told.Blobs["sha256:a"].descriptor.annotations == {"k": "v"}
+
+
+def test_wishes_about_images_and_bodies() -> None:
+    source = ops_pb2.SourceOp(identifier="https://x")
+    asked = pb.ResolveSourceMetaRequest(Source=source, Image=pb.ResolveSourceImageRequest(ResolveAttestations=["t"]))
+    assert codec.read_resolve(asked).image == ImageWish(chain=True, predicates=("t",))
+
+    def checksum(algorithm: int, suffix: bytes) -> pb.ResolveSourceMetaRequest:
+        http = pb.ResolveSourceHTTPRequest(ChecksumRequest=pb.ChecksumRequest(Algo=algorithm, Suffix=suffix))  # type: ignore[arg-type]
+        return pb.ResolveSourceMetaRequest(Source=source, HTTP=http)
+
+    assert codec.read_resolve(pb.ResolveSourceMetaRequest(Source=source)).checksum is None
+    assert codec.read_resolve(checksum(2, b"s")).checksum == ChecksumWish(algorithm=2, suffix=b"s")
+    with pytest.raises(InvalidInput, match="unsupported checksum algorithm 3"):
+        codec.read_resolve(checksum(3, b""))
+    with pytest.raises(InvalidInput, match="suffix exceeds max size 4096"):
+        codec.read_resolve(checksum(0, b"s" * 4097))
+    answer = codec.source_meta_message(SourceMeta(source=b"", http_checksum="c", http_wished="sha256:w", http_suffix=b"s"))
+    assert (answer.HTTP.ChecksumResponse.Digest, answer.HTTP.ChecksumResponse.Suffix) == ("sha256:w", b"s")

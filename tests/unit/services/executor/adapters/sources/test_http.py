@@ -16,11 +16,12 @@ from services.executor.core.source_ids import HttpSource
 from shared.blobs.disk import DiskBlobs
 from shared.blobs.threads import Pool
 from shared.bus.memory import MemoryBus
-from shared.errors import BuildFailed, Unavailable
+from shared.errors import BuildFailed, InvalidInput, Unavailable
 from shared.model import Platform, Ref, sha256_digest
 from shared.registry.client import HttpPool
 from shared.session.registry import SessionRegistry
 from shared.wire.messages import ResolveSource, RunOp, Scope, SourceResolved
+from shared.wire.source_facts import ChecksumWish
 from tests.kit.web import web_server
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.getuid() != 0, reason="needs root")]
@@ -85,8 +86,10 @@ class World:
             remembered=await MemoryBus().bucket("etags"), home="e1",
         )  # fmt: skip
 
-    async def resolve(self, source: HttpSource, lease: str) -> SourceResolved:
-        request = ResolveSource(vertex=sha256_digest(b"v"), op=b"", platform=_AMD64, scope=Scope(lease=lease))
+    async def resolve(self, source: HttpSource, lease: str, checksum: ChecksumWish | None = None) -> SourceResolved:
+        request = ResolveSource(
+            vertex=sha256_digest(b"v"), op=b"", platform=_AMD64, scope=Scope(lease=lease), for_meta=checksum is not None, checksum=checksum
+        )
         return await self.driver.resolve(source, request, Quiet())
 
     async def make(self, source: HttpSource, lease: str, resolved: SourceResolved | None = None) -> Ref:
@@ -162,6 +165,16 @@ async def test_checksum(world: World, site: Site) -> None:
     with pytest.raises(BuildFailed, match=r"digest mismatch .*: sha256:d0b425e.* \(expected: sha256:0000"):
         await world.make(wrong, "b2")
     assert world.store.statistics()["claimed"] == 0
+
+
+async def test_a_wished_checksum_is_over_the_body_and_what_is_put_behind_it(world: World, site: Site) -> None:
+    source = HttpSource(url=site.url)
+
+    found = await world.resolve(source, "b1", ChecksumWish(algorithm=1, suffix=b"more"))
+    assert found.http_wished == "sha384:" + hashlib.sha384(site.body + b"more").hexdigest()
+    assert (await world.resolve(source, "b1")).http_wished == ""
+    with pytest.raises(InvalidInput, match="unsupported checksum algorithm 9"):
+        await world.resolve(source, "b1", ChecksumWish(algorithm=9))
 
 
 async def test_errors(world: World, site: Site) -> None:
