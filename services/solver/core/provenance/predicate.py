@@ -201,8 +201,17 @@ def _materials(sources: Sources) -> list[tuple[str, dict[str, str]]]:
     found = [(_image_uri(image), digest_set(image.digest)) for image in sources.named_images()]
     for (ref, local), digest in sorted(sources.blobs.items()):
         found.append((image_purl(ref, kind="oci" if local else "docker", ref_type="blob"), digest_set(digest)))
-    found += [(url, commit_digest(commit)) for url, commit in sorted(sources.git.items())]
+    for url, commit in sorted(sources.git.items()):
+        found.append((url, commit_digest(commit)))
+        found += [_bundle(locator, url) for of, locator in sorted(sources.bundles) if of == url]
     return found + [(url, digest_set(digest)) for url, digest in sorted(sources.http.items())]
+
+
+def _bundle(locator: str, url: str) -> tuple[str, dict[str, str]]:
+    """The blob that the objects of a repository came from."""
+    scheme, _, rest = locator.partition("://")
+    name, _, digest = rest.rpartition("@")
+    return image_purl(name, kind="oci" if scheme.startswith("oci") else "docker", ref_type="bundle", vcs_url=url), digest_set(digest)
 
 
 def _image_uri(image: ImageSource) -> str:

@@ -26,12 +26,13 @@ class ImageSource:
 @dataclass(slots=True, kw_only=True)
 class Sources:
     """Everything of one result. Blobs: (reference, of a layout of the client) → digest; git: `remote#ref` → commit; http: URL → digest;
-    secrets and ssh: id → optional.
+    secrets and ssh: id → optional. `bundles`: (`remote#ref`, the blob that its objects came from).
     """
 
     images: list[ImageSource] = field(default_factory=list)
     blobs: dict[tuple[str, bool], str] = field(default_factory=dict)
     git: dict[str, str] = field(default_factory=dict)
+    bundles: set[tuple[str, str]] = field(default_factory=set)
     http: dict[str, str] = field(default_factory=dict)
     local: set[str] = field(default_factory=set)
     secrets: dict[str, bool] = field(default_factory=dict)
@@ -44,9 +45,11 @@ class Sources:
         if not any(i.ref == image.ref and i.local == image.local and i.platform == image.platform for i in self.images):
             self.images.append(image)
 
-    def add_git(self, url: str, commit: str) -> None:
+    def add_git(self, url: str, commit: str, bundle: str = "") -> None:
         """The first commit of a URL counts."""
         self.git.setdefault(redacted(url), commit)
+        if bundle:
+            self.bundles.add((redacted(url), bundle))
 
     def add_http(self, url: str, digest: str) -> None:
         self.http.setdefault(redacted(url), digest)
@@ -65,6 +68,7 @@ class Sources:
             self.add_image(image)
         self.blobs = {**other.blobs, **self.blobs}
         self.git = {**other.git, **self.git}
+        self.bundles |= other.bundles
         self.http = {**other.http, **self.http}
         self.local |= other.local
         for id, optional in other.secrets.items():
@@ -123,7 +127,8 @@ def _note_source(found: Sources, source: SourceOp, platform: Platform | None, pi
             found.local.add(rest)
         case "git":
             ref = rest.partition("#")[2].partition(":")[0]
-            found.add_git((attrs.get("git.fullurl") or rest.partition("#")[0]) + (f"#{ref}" if ref else ""), pin)
+            url = attrs.get("git.fullurl") or rest.partition("#")[0]
+            found.add_git(url + (f"#{ref}" if ref else ""), pin, attrs.get("git.bundle", ""))
             for key in ("git.authtokensecret", "git.authheadersecret"):
                 if attrs.get(key):
                     found.add_secret(attrs[key], optional=True)

@@ -111,3 +111,17 @@ def test_wishes() -> None:
     assert parse_wishes({"mode": "full", "version": "v0.2", "inline-only": "true", "filename": "p.json"}) == Wishes(
         version=Slsa.V02, inline_only=True, filename="p.json"
     )
+
+
+def test_the_bundle_of_a_repository_is_a_material_too() -> None:
+    locator = "oci-layout+blob://store/x@sha256:" + "c" * 64
+    url = "https://example.org/x.git#v1"
+    document = made(Wishes(), replace(FACTS, sources=Sources(git={url: "b" * 40}, bundles={(url, locator), ("other", "x://y@z")})))
+
+    assert document["buildDefinition"]["resolvedDependencies"] == [
+        {"uri": url, "digest": {"sha1": "b" * 40}},
+        {
+            "uri": "pkg:oci/store/x@latest?ref_type=bundle&vcs_url=https:%2F%2Fexample.org%2Fx.git%23v1",
+            "digest": {"sha256": "c" * 64},
+        },
+    ]

@@ -46,6 +46,9 @@ def test_repositories_files_and_folders() -> None:
     assert (git.secrets, git.ssh) == ({"T": True}, {"default": True})
     assert rest.http == {"https://xxxxx@example.org/f": DIGEST}
     assert rest.local == {"context"}
+    attrs = {"git.fullurl": "https://u@example.org/x", "git.bundle": "docker-image+blob://b"}
+    bundled = noted(Op(kind=SourceOp(identifier="git://example.org/x", attrs=attrs)), pin="c0ffee")
+    assert bundled.bundles == {("https://xxxxx@example.org/x", "docker-image+blob://b")}
 
 
 def test_steps_tell_secrets_agents_and_the_network() -> None:
