@@ -1,7 +1,8 @@
 """Wires the cachestore: loads the graph, answers, writes behind, collects garbage."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from services.cachestore.adapters.blob_garbage import BlobGarbage
 from services.cachestore.adapters.claims import Claims
 from services.cachestore.adapters.executors import TTL, BusHolders
 from services.cachestore.adapters.housekeeping import Housekeeping
+from services.cachestore.adapters.kept_mounts import KeptMounts
 from services.cachestore.adapters.keys_memory import MemoryKeyStore
 from services.cachestore.adapters.keys_mirrored import MirroredKeyStore
 from services.cachestore.adapters.keys_nats_kv import KvKeyStore
@@ -19,6 +21,7 @@ from services.cachestore.adapters.leadership import Leadership
 from services.cachestore.adapters.questions import Questions
 from services.cachestore.config import CachestoreConfig
 from services.cachestore.core.blob_sweep import BlobSweep
+from services.cachestore.core.gc_policy import Limits
 from services.cachestore.core.key_graph import KeyGraph
 from services.cachestore.core.run_claims import RunClaims
 from services.cachestore.ports import KeyStore
@@ -69,21 +72,31 @@ def open_key_store(config: CachestoreConfig, mesh: Mesh) -> KeyStore:
     raise InvalidInput(f"index {url!r}: known are sqlite:, nats-kv:// and memory://")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Blobs that others keep: by name, and as snapshots of cache mounts."""
+
+    pins: KeyValue
+    mounts: KeptMounts
+
+
 class Cachestore:
     """The running service; its parts share the graph and two events."""
 
-    def __init__(self, config: CachestoreConfig, mesh: Mesh, store: KeyStore, holders: BusHolders, pins: KeyValue) -> None:
+    def __init__(self, config: CachestoreConfig, mesh: Mesh, store: KeyStore, holders: BusHolders, kept: Kept) -> None:
         self._config, self._mesh, self._store, self._holders = config, mesh, store, holders
         self._graph = KeyGraph()
         self._dirty = asyncio.Event()
         self._gc_wanted = asyncio.Event()
+        self._mounts = kept.mounts
         counter = mesh.metrics.counter(names.CACHE_QUESTIONS)
         self._leases: dict[str, float] = {}
         self._garbage = BlobGarbage(
             blobs=mesh.blobs,
             graph=self._graph,
             holders=holders,
-            pins=pins,
+            pins=kept.pins,
+            mounts=kept.mounts,
             sweep=BlobSweep(patient=not mesh.alone),
             builds_running=self._builds_running,
         )
@@ -96,11 +109,15 @@ class Cachestore:
             mesh.clock,
             changed=self._dirty.set,
             freed=mesh.metrics.counter(names.GC_FREED),
-            pruned=self._garbage.collect,
+            pruned=self._prune_store,
         )
         mesh.metrics.gauge(names.RUN_CLAIMS).watch(lambda: len(self._runs))
         mesh.metrics.gauge(names.CACHE_KEYS).watch(lambda: self._graph.statistics()["keys"])
         mesh.metrics.gauge(names.CACHE_RECORDS).watch(lambda: self._graph.statistics()["records"])
+
+    async def _prune_store(self, limits: Limits, filters: Sequence[str]) -> int:
+        await self._mounts.prune(limits, filters)
+        return await self._garbage.collect()
 
     def _builds_running(self) -> bool:
         now = self._mesh.clock.monotonic()
@@ -211,7 +228,7 @@ class Cachestore:
             try:
                 await self._house.reconcile()
                 freed = await self._house.collect()
-                if freed:
+                if freed or await self._mounts.expire():
                     freed += await self._garbage.collect()
                 if freed:
                     self._mesh.log.info("garbage collected", bytes=freed)
@@ -251,5 +268,6 @@ async def _first(work: Coroutine[Any, Any, None], end: Coroutine[Any, Any, objec
 async def _answer(config: CachestoreConfig, mesh: Mesh) -> None:
     bucket = await mesh.bus.bucket(subjects.KV_EXECUTORS, ttl=TTL)
     holders = BusHolders(mesh.calls, bucket, mesh.clock, mesh.log, presume_alive=config.presume_alive)
-    pins = await mesh.bus.bucket(subjects.KV_PINS)
-    await Cachestore(config, mesh, open_key_store(config, mesh), holders, pins).run()
+    mounts = KeptMounts(await mesh.bus.bucket(subjects.KV_MOUNTS), mesh.clock, seconds=config.mounts_keep, max_bytes=config.mounts_size)
+    kept = Kept(pins=await mesh.bus.bucket(subjects.KV_PINS), mounts=mounts)
+    await Cachestore(config, mesh, open_key_store(config, mesh), holders, kept).run()

@@ -59,6 +59,9 @@ class Snapshots(Protocol):
     def remove(self, ids: Iterable[str]) -> tuple[Snapshot, ...]:
         """Remove those which no lease, child or mount holds (the rest is left alone); returns what was removed, with sizes."""
 
+    def sizes(self, ids: list[str] | None = None) -> dict[str, int]:
+        """Bytes of each snapshot's own layer on disk (None = of all), computed once and remembered; walks directories."""
+
 
 class Composed(Protocol):
     """Snapshots made of others (MergeOp, DiffOp)."""
@@ -85,14 +88,17 @@ class Keys(Protocol):
     def claim(self, key: str, *, lease: str = "") -> Snapshot | None:
         """A mutable snapshot that carries `key` and is claimed by nobody, now claimed; None if there is none."""
 
-    def busy(self, key: str) -> bool:
-        """Whether a mutable snapshot carries `key` (claimed or not)."""
+    def carrying(self, key: str) -> tuple[str, ...]:
+        """The mutable snapshots that carry `key` (claimed or not)."""
 
     def unbind(self, key: str) -> None:
         """Take `key`, and keys that begin with `key:`, off all mutable snapshots; those that nobody uses are removed."""
 
     def put(self, id: str, key: str) -> None:
-        """Bind `key` to a mutable snapshot (several may carry the same key). Durable."""
+        """Bind `key` to a snapshot (several may carry the same key). Durable."""
+
+    def drop(self, id: str) -> None:
+        """Take all keys off a claimed mutable snapshot: given back, it is removed."""
 
     def unclaim(self, id: str) -> None:
         """Give a claimed (or just prepared) mutable snapshot back; others may claim it. Without a key it is removed."""

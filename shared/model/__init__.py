@@ -4,6 +4,7 @@ Nothing here does I/O, nothing here knows a codec. Everything may import this fl
 """
 
 from shared.model.cache_chain import CacheEntry, CacheInput
+from shared.model.cache_mount import KeptMount
 from shared.model.digest import Digest, is_digest, parse_digest, sha256_digest
 from shared.model.ident import is_safe_id, require_safe_id
 from shared.model.platform import Platform, format_platform, parse_platform, parse_specifier
@@ -14,6 +15,7 @@ __all__ = [
     "CacheEntry",
     "CacheInput",
     "Digest",
+    "KeptMount",
     "Layer",
     "LogChunk",
     "Platform",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from shared.model import Digest, Layer, LogChunk, Platform, Ref, Status
+from shared.model import Digest, KeptMount, Layer, LogChunk, Platform, Ref, Status
 from shared.wire.source_facts import AttestationChain, ChecksumWish, ImageWish
 
 
@@ -354,6 +354,14 @@ class ExecutorInfo:
     busy: int = 0
     gc_policy: tuple[GcRule, ...] = ()
     draining: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheMountKept:
+    """An entry of KV `cache-mounts`; `id` is the cache mount's, cut, for people who read the bucket."""
+
+    kept: KeptMount
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,7 @@ from shared.wire.containers import (
     StatContainerFile,
 )
 from shared.wire.execute import (
+    CacheMountKept,
     Compression,
     ContentHash,
     ContentHashed,
@@ -158,6 +159,7 @@ MESSAGES: tuple[type, ...] = (
     CacheImported,
     CacheKeys,
     CacheLink,
+    CacheMountKept,
     CacheQuery,
     CacheRecord,
     CacheRecords,
@@ -277,6 +279,7 @@ __all__ = [
     "CacheImported",
     "CacheKeys",
     "CacheLink",
+    "CacheMountKept",
     "CacheQuery",
     "CacheRecord",
     "CacheRecords",

@@ -69,7 +69,15 @@ ROLES: Final[Mapping[str, Role]] = {
         hears=frozenset({subjects.LEASES, subjects.NEIGHBOURS}),
         watches=frozenset({subjects.KV_SESSIONS}),
         writes=frozenset(
-            {subjects.KV_EXECUTORS, subjects.KV_CONTEXTS, subjects.KV_PULLS, subjects.KV_ETAGS, subjects.KV_ORIGINS, subjects.KV_LOCKS}
+            {
+                subjects.KV_EXECUTORS,
+                subjects.KV_CONTEXTS,
+                subjects.KV_PULLS,
+                subjects.KV_ETAGS,
+                subjects.KV_ORIGINS,
+                subjects.KV_LOCKS,
+                subjects.KV_MOUNTS,
+            }
         ),
     ),
     "exporter": Role(
@@ -82,8 +90,17 @@ ROLES: Final[Mapping[str, Role]] = {
         answers=frozenset({subjects.CACHE, subjects.LAYERS}),
         hears=frozenset({subjects.LEASES}),
         makes=True,
-        watches=frozenset({subjects.KV_EXECUTORS, subjects.KV_PINS, subjects.KV_HISTORY, subjects.KV_LEADERS, subjects.KV_KEYS}),
-        writes=frozenset({subjects.KV_LEADERS, subjects.KV_KEYS}),
+        watches=frozenset(
+            {
+                subjects.KV_EXECUTORS,
+                subjects.KV_PINS,
+                subjects.KV_HISTORY,
+                subjects.KV_LEADERS,
+                subjects.KV_KEYS,
+                subjects.KV_MOUNTS,
+            }
+        ),
+        writes=frozenset({subjects.KV_LEADERS, subjects.KV_KEYS, subjects.KV_MOUNTS}),
     ),
 }
 

@@ -27,6 +27,7 @@ KV_CONTEXTS = "contexts"  # digest of a local directory's name → the executor 
 KV_PULLS = "pulls"  # what is being downloaded → the executor that does it
 KV_LEADERS = "leaders"  # service → id of the process that leads
 KV_LOCKS = "locks"  # hash of a lock's name → its holder
+KV_MOUNTS = "cache-mounts"  # hash of a cache mount's name → CacheMountKept
 KV_PINS = "pins"  # owner (a build ref) → digests, one a line: blobs that garbage collection must keep
 KV_KEYS = "cache-keys"  # the cache index
 KV_ETAGS = "http-etags"  # what servers said about what executors have downloaded
@@ -42,6 +43,7 @@ TTL: Final[Mapping[str, float]] = {
     KV_PULLS: 6.0,
     KV_LEADERS: 4.0,
     KV_LOCKS: 10.0,
+    KV_MOUNTS: 0.0,
     KV_PINS: 0.0,
     KV_KEYS: 0.0,
     KV_ETAGS: 0.0,

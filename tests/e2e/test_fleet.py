@@ -142,6 +142,33 @@ def test_a_result_is_everybodys_at_once(fleet: Stack, context: Make, busybox: st
     assert [len(steps) for steps in ran] == [2, 0, 0, 0, 0, 0]
 
 
+def test_a_cache_mount_is_warm_where_it_was_never_used(fleet: Stack, client: Buildctl, context: Make, busybox: str, tmp_path: Path) -> None:
+    """And what a step that was killed had written to it is not among what the next executor finds."""
+    mark = f"3.{time.time_ns() % 10**7}"
+    mount = f"RUN --mount=type=cache,id={mark},target=/c"
+    told = mounts_kept(fleet)
+    client.build(context(f"FROM {busybox}\n{mount} echo {mark} > /c/good\n"))
+    wait_until(lambda: mounts_kept(fleet) > told, 30)
+    folder = context(f"FROM {busybox}\n{mount} echo sees-$(ls /c | tr '\\n' '-'); echo > /c/half; sleep {mark}\n")
+    log = tmp_path / "client.log"
+    with log.open("wb") as sink, child(client.build_argv(folder), seconds=180, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink) as build:
+        wait_until(lambda: sleeping(mark), 30)
+        victim = executor_of(fleet, mark)
+        fleet.kill(victim)
+        code = build.wait(90)
+    fleet.start(victim)
+    fleet.ready(victim)
+
+    said = log.read_text()
+    assert code == 0, said[-4000:]
+    assert re.findall(r" (sees-\S*)$", said, re.MULTILINE) == ["sees-good-"] * 2
+
+
+def mounts_kept(fleet: Stack) -> int:
+    """How often executors have put a snapshot of a cache mount into the blob store."""
+    return sum(part.said().count('msg="cache mount kept"') for name, part in fleet.parts.items() if "executor" in name)
+
+
 def test_only_changes_of_a_context_travel(fleet: Stack, context: Make, tmp_path: Path) -> None:
     """Whichever gateway, solver and executors the next builds meet: the directory goes where its last state is."""
     addresses = [fleet.addr, f"unix://{fleet.folder}/gateway-1.sock"] * 2

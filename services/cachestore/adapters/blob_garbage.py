@@ -1,7 +1,8 @@
-"""Removes blobs that no snapshot, result, build record or running build needs."""
+"""Removes blobs that no snapshot, result, cache mount, build record or running build needs."""
 
 from collections.abc import Callable
 
+from services.cachestore.adapters.kept_mounts import KeptMounts
 from services.cachestore.core.blob_sweep import BlobSweep
 from services.cachestore.core.key_graph import KeyGraph
 from services.cachestore.ports import Holders
@@ -14,10 +15,18 @@ class BlobGarbage:
     """`builds_running` tells whether any build holds a lease now; `pins` is the bucket of blobs that others keep."""
 
     def __init__(
-        self, *, blobs: Blobs, graph: KeyGraph, holders: Holders, pins: KeyValue, sweep: BlobSweep, builds_running: Callable[[], bool]
+        self,
+        *,
+        blobs: Blobs,
+        graph: KeyGraph,
+        holders: Holders,
+        pins: KeyValue,
+        mounts: KeptMounts,
+        sweep: BlobSweep,
+        builds_running: Callable[[], bool],
     ) -> None:
         self._blobs, self._graph, self._holders, self._pins = blobs, graph, holders, pins
-        self._sweep, self._builds_running = sweep, builds_running
+        self._mounts, self._sweep, self._builds_running = mounts, sweep, builds_running
 
     async def collect(self) -> int:
         """One sweep; returns the bytes freed. What is needed again later is fetched or made again."""
@@ -42,4 +51,4 @@ class BlobGarbage:
             live.update(layer.digest for layer in (ref.layers if ref is not None else ()) if not layer.source)
         for entry in await self._pins.entries():
             live.update(Digest(line) for line in entry.value.decode(errors="replace").split())
-        return live
+        return live | await self._mounts.live()

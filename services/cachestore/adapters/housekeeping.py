@@ -17,12 +17,15 @@ ROUNDS = 64  # plans made anew after an executor refused some
 OnPruned = Callable[[tuple[UsageRecord, ...]], Awaitable[None]]
 
 
-async def _nothing_more() -> int:
+Prunes = Callable[[Limits, Sequence[str]], Awaitable[int]]
+
+
+async def _nothing_more(limits: Limits, filters: Sequence[str]) -> int:
     return 0
 
 
 class Housekeeping:
-    """Handlers for DiskUsage and Prune, and `collect` for the clockwork."""
+    """Handlers for DiskUsage and Prune, and `collect` for the clockwork. `pruned` removes what is not on executors."""
 
     def __init__(
         self,
@@ -32,7 +35,7 @@ class Housekeeping:
         *,
         changed: Callable[[], None],
         freed: Counter,
-        pruned: Callable[[], Awaitable[int]] = _nothing_more,
+        pruned: Prunes = _nothing_more,
     ) -> None:
         self._graph, self._holders, self._clock = graph, holders, clock
         self._changed, self._freed, self._pruned = changed, freed, pruned
@@ -67,7 +70,7 @@ class Housekeeping:
         freed = 0
         for holding in await self._holders.holdings():
             freed += await self._prune_one(holding, limits, order.filters, tell)
-        freed += await self._pruned()
+        freed += await self._pruned(limits, order.filters)
         self._freed.add(freed, "prune")
         return Pruned(freed=freed)
 

@@ -9,7 +9,7 @@ from services.executor.core.snapshots import Snapshot
 from services.executor.ports import SnapshotStore
 from shared.blobs.threads import Pool
 
-__all__ = ["claimed", "mounted"]
+__all__ = ["claimed", "mounted", "seen"]
 
 P = ParamSpec("P")
 
@@ -29,5 +29,16 @@ async def mounted(threads: Pool, store: SnapshotStore, snapshot: Snapshot) -> As
     path = await threads.take(lambda _: mount.__exit__(None, None, None), mount.__enter__)
     try:
         yield Path(path)
+    finally:
+        await threads.finish(mount.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def seen(threads: Pool, store: SnapshotStore, id: str) -> AsyncIterator[str]:
+    """Where the tree of a snapshot can be read, which meanwhile isn't removed."""
+    mount = store.mount(id)
+    path = await threads.take(lambda _: mount.__exit__(None, None, None), mount.__enter__)
+    try:
+        yield path
     finally:
         await threads.finish(mount.__exit__, None, None, None)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from services.executor.adapters.agent_sockets import AgentSockets
-from services.executor.adapters.cache_dirs import CacheDirs
+from services.executor.adapters.cache_dirs import CacheDirs, Wish
 from services.executor.adapters.exec_bundle import Bundle, Bundles, Given
 from services.executor.adapters.network import Networks
 from services.executor.adapters.runc import Runc
@@ -20,7 +20,7 @@ from shared.blobs.threads import Pool
 from shared.errors import BuildFailed, InvalidInput, NotFound
 from shared.llb import ExecOp, SecurityMode
 from shared.llb.definition import Resources
-from shared.model import Platform
+from shared.model import Platform, Ref
 from shared.pb import ops_pb2
 from shared.session.ports import SessionLinks
 from shared.session.secrets import get_secret
@@ -80,8 +80,12 @@ class Gathering:
         platform: Platform,
         resources: bytes = b"",
         folders: Mapping[str, Mapping[str, bytes]] | None = None,
+        refs: Sequence[Ref | None] | None = None,
     ) -> Given:
-        """`resources`: marshaled pb.LinuxResources. What has to be given back stands in `stack`."""
+        """`resources`: marshaled pb.LinuxResources. What has to be given back stands in `stack`.
+
+        `refs` of a step that keeps what it leaves in cache mounts: what the fleet calls its inputs.
+        """
         parts = self._parts
         values: dict[int, bytes] = {}
         sockets: dict[int, str] = {}
@@ -96,12 +100,12 @@ class Gathering:
                 case SshSocket(ssh=ssh):
                     if session := await parts.agents.find(ssh, scope.sessions):
                         sockets[planned.index] = await stack.enter_async_context(parts.agents.open(ssh, session))
-                case CacheDir(id=id, sharing=sharing, input=source):
-                    base = None if source is None else inputs[source]
-                    name = f"{id}:{base}"
+                case CacheDir() as tree:
+                    name = f"{tree.id}:{None if tree.input is None else inputs[tree.input]}"
                     if name not in taken:  # within one step equal ids are one directory
                         description = f"cached mount {planned.dest} from exec {' '.join(op.meta.args)}"
-                        taken[name] = await stack.enter_async_context(parts.caches.use(id, base, sharing, description))
+                        wish = _wish(tree, description, scope, inputs, refs)
+                        taken[name] = await stack.enter_async_context(parts.caches.use(wish))
                     caches[planned.index] = taken[name]
         return Given(
             id=secrets.token_hex(12),
@@ -148,6 +152,19 @@ class Gathering:
                 raise BuildFailed(f"no support for running processes with linux/amd64/{wanted.variant} platform")
             return ""
         return shutil.which(f"buildkit-qemu-{_QEMU.get(wanted.architecture, wanted.architecture)}") or ""
+
+
+def _wish(tree: CacheDir, description: str, scope: Scope, inputs: Sequence[str | None], refs: Sequence[Ref | None] | None) -> Wish:
+    known = refs[tree.input] if refs is not None and tree.input is not None else None
+    return Wish(
+        id=tree.id,
+        sharing=tree.sharing,
+        description=description,
+        scope=scope,
+        base=None if tree.input is None else inputs[tree.input],
+        base_ref=known.id if known is not None else "",
+        keeps=refs is not None,
+    )
 
 
 def _resources(data: bytes) -> Resources | None:

@@ -36,10 +36,6 @@ class WholeStore(SnapshotStore, Protocol):
         """Every record."""
         ...
 
-    def sizes(self, ids: "list[str] | None" = None) -> dict[str, int]:
-        """Bytes of each snapshot's own layer, computed and remembered; walks directories."""
-        ...
-
     def notes(self) -> list[tuple[str, str, bytes]]:
         """All notes: (snapshot, name, value)."""
         ...

@@ -21,6 +21,7 @@ from services.executor.adapters.ops_file import FileRunner
 from services.executor.adapters.ops_stack import DiffRunner, MergeRunner
 from services.executor.adapters.runc import Runc
 from services.executor.adapters.runtime import find_runtime
+from services.executor.adapters.warm_mounts import WarmMounts
 from services.executor.core.names_files import Dns
 from services.executor.core.settings import NetworkConfig, StepSettings
 from services.executor.ports import SnapshotStore
@@ -41,15 +42,16 @@ async def make_runners(
     threads: Pool,
     tasks: asyncio.TaskGroup,
     platforms: tuple[Platform, ...],
+    warm: WarmMounts | None,
 ) -> tuple[Mapping[type, Any], ExecParts]:
     """Runners by the op's type, working below `root`, and what containers are run with.
 
-    What an earlier process left there is ended and removed.
+    `warm` makes cache mounts warm on other executors. What an earlier process left there is ended and removed.
     """
     if settings.network.closed:
         await _close(settings.network)
-    locks = None if mesh.alone else FleetLocks(mesh.bus, tasks)
-    exec_parts = await threads.finish(_exec_parts, settings, mesh, root, store, threads, platforms, locks)
+    caches = CacheDirs(store, threads, None if mesh.alone else FleetLocks(mesh.bus, tasks), warm)
+    exec_parts = await threads.finish(_exec_parts, settings, mesh, root, store, threads, platforms, caches)
     return {
         ExecOp: ExecRunner(exec_parts),
         FileOp: FileRunner(mesh.instance, store, threads),
@@ -71,7 +73,7 @@ def _exec_parts(
     store: SnapshotStore,
     threads: Pool,
     platforms: tuple[Platform, ...],
-    locks: FleetLocks | None,
+    caches: CacheDirs,
 ) -> ExecParts:
     runc = Runc(find_runtime(settings.runtime), root / "runc")
     runc.clear()
@@ -91,7 +93,7 @@ def _exec_parts(
         runc=runc,
         bundles=bundles,
         networks=open_networks(net, root, threads),
-        caches=CacheDirs(store, threads, locks),
+        caches=caches,
         agents=AgentSockets(root / "ssh", mesh.sessions),
         links=mesh.sessions,
         platforms=tuple(p.normalized() for p in platforms),

@@ -37,7 +37,14 @@ class ExecRunner:
         async with AsyncExitStack() as stack:
             await self._parts.caches.empty(request.scope.lease, request.prune_mounts)
             given = await self._gathering.gather(
-                stack, op, plan, tuple(inputs), scope=request.scope, platform=request.platform, resources=request.resources
+                stack,
+                op,
+                plan,
+                tuple(inputs),
+                scope=request.scope,
+                platform=request.platform,
+                resources=request.resources,
+                refs=request.inputs,
             )
             return await self._step(op, plan, given, request, report)
 

@@ -103,11 +103,9 @@ class Publisher:
         while len(self._waiting) > WAITING:
             self._waiting.popitem(last=False)
 
-    async def run(self, bus: PubSub, ttl: float) -> None:
-        """Until cancelled. `ttl`: seconds after which an executor that says nothing is gone."""
+    async def run(self) -> None:
+        """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            if isinstance(self._wanted, Neighbours):
-                tasks.create_task(self._wanted.follow(bus, ttl), name="neighbours")
             for number in range(WORKERS):
                 tasks.create_task(self._work(), name=f"publish {number}")
             tasks.create_task(self._tell(), name="published")

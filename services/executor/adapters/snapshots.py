@@ -269,20 +269,28 @@ class DiskSnapshots:
             self._forget(view)
         return True
 
-    def busy(self, key: str) -> bool:
+    def carrying(self, key: str) -> tuple[str, ...]:
         with self._lock:
-            return any(row.mutable for row in self._keyed(key))
+            return tuple(row.id for row in self._keyed(key) if row.mutable)
 
     def unbind(self, key: str) -> None:
         with self._lock:
             names = [name for name, ids in self._by_key.items() if ids and (name == key or name.startswith(key + ":"))]
             rows = {row.id: row for name in names for row in self._keyed(name) if row.mutable}
             for row in rows.values():
-                for name in [name for name in row.keys if name in names]:
-                    row.keys.remove(name)
-                    self._by_key[name].remove(row.id)
-                self._records.save(row)
+                self._unkey(row, [name for name in row.keys if name in names])
         self.remove([row.id for row in rows.values() if not row.keys])
+
+    def drop(self, id: str) -> None:
+        with self._lock:
+            row = self._row(id)
+            self._unkey(row, list(row.keys))
+
+    def _unkey(self, row: Record, names: Sequence[str]) -> None:
+        for name in names:
+            row.keys.remove(name)
+            self._by_key[name].remove(row.id)
+        self._records.save(row)
 
     def put(self, id: str, key: str) -> None:
         with self._lock:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from services.executor.core.log_limit import LogLimits
 
-__all__ = ["NetworkConfig", "StepSettings"]
+__all__ = ["NetworkConfig", "StepSettings", "WarmMountSettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,22 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WarmMountSettings:
+    """Snapshots of cache mounts, by which they are warm on other executors (docs/adr/0055).
+
+    `share`: make them, when there are other executors. `max_size` in bytes: of what a step has changed on disk, and of all blobs of a
+    snapshot; what is larger stays where it is. `every`: seconds between two snapshots of one mount (locked ones have no pause).
+    `wait`: seconds that a step waits at most for a snapshot. `depth`: layers of changes before a snapshot is made anew as one.
+    """
+
+    share: bool = True
+    max_size: int = 4 << 30
+    every: float = 5.0
+    wait: float = 15.0
+    depth: int = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepSettings:
     """How steps run. `runtime` = program of the OCI runtime, "" = found on PATH; `echo` copies their output to this process's log."""
 
@@ -37,3 +53,4 @@ class StepSettings:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     limits: LogLimits = field(default_factory=LogLimits)
     echo: bool = False
+    warm: WarmMountSettings = field(default_factory=WarmMountSettings)

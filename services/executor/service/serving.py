@@ -11,6 +11,8 @@ from services.executor.adapters.frontend_images import FrontendImages
 from services.executor.adapters.hashing import Hashing
 from services.executor.adapters.housekeeping import Housekeeping
 from services.executor.adapters.materialise import Materialise
+from services.executor.adapters.mount_records import MountRecords
+from services.executor.adapters.mount_snapshots import MountSnapshots
 from services.executor.adapters.op_metrics import OpMetrics
 from services.executor.adapters.op_runners import make_runners
 from services.executor.adapters.pack import LayerPacker
@@ -25,7 +27,9 @@ from services.executor.adapters.sources.fleet_flight import FleetFlight
 from services.executor.adapters.sources.image_store import Origins
 from services.executor.adapters.sources.layer_fetch import LayerFetch
 from services.executor.adapters.tasks import Tasks
+from services.executor.adapters.warm_mounts import WarmMounts
 from services.executor.config import ExecutorConfig, Publish
+from services.executor.core.snapshots import LayerStyle
 from services.executor.service.parts import Parts
 from shared.bus.calls import Handlers
 from shared.registry.client import HttpPool
@@ -81,6 +85,8 @@ class Workers:
     publisher: Publisher
     digests: TreeDigests
     file_layers: LayersOfFiles
+    mounts: MountSnapshots | None
+    others: Neighbours
 
     def anywhere(self) -> Handlers:
         """What any executor can answer."""
@@ -122,12 +128,15 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
     materialise = Materialise(
         home=home, store=store, blobs=mesh.blobs, fetch=fetch, calls=mesh.calls, threads=threads, flight=Flight(tasks)
     )
-    runners, exec_parts = await make_runners(config.steps, mesh, parts.root, store, threads, tasks, parts.platforms)
+    packer = LayerPacker(store=store, blobs=mesh.blobs, fetch=fetch, threads=threads, scratch=parts.root / "packing")
+    others = Neighbours(home)
+    mounts = _mounts(config, mesh, parts, packer)
+    warm = _warm(config, mesh, parts, materialise, mounts, others) if mounts is not None else None
+    runners, exec_parts = await make_runners(config.steps, mesh, parts.root, store, threads, tasks, parts.platforms, warm)
     drivers = await make_drivers(mesh, home, store, hashes, threads, origins, parts.root)
     containers = Containers(home=home, parts=exec_parts, materialise=materialise, tasks=tasks, log=mesh.log)
     landings = Landings(owner=home, relay="", registry=held_here(mesh.sessions), bus=mesh.bus)
-    packer = LayerPacker(store=store, blobs=mesh.blobs, fetch=fetch, threads=threads, scratch=parts.root / "packing")
-    publisher = _publisher(config, mesh, home, packer, parts.slots)
+    publisher = _publisher(config, mesh, home, packer, parts.slots, others)
     return Workers(
         work=Tasks(
             home=home,
@@ -151,12 +160,47 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
         digests=TreeDigests(materialise=materialise, store=store, threads=threads),
         file_layers=LayersOfFiles(fetch=fetch, blobs=mesh.blobs, threads=threads),
         publisher=publisher,
+        mounts=mounts,
+        others=others,
     )
 
 
-def _publisher(config: ExecutorConfig, mesh: Mesh, home: str, packer: LayerPacker, slots: asyncio.Semaphore) -> Publisher:
-    others = Neighbours(home) if config.publish is Publish.AUTO else config.publish is Publish.ALWAYS
-    return Publisher(home=home, packs=packer, calls=mesh.calls, wanted=others, log=mesh.log, busy=slots.locked)
+def _publisher(
+    config: ExecutorConfig, mesh: Mesh, home: str, packer: LayerPacker, slots: asyncio.Semaphore, others: Neighbours
+) -> Publisher:
+    wanted = others if config.publish is Publish.AUTO else config.publish is Publish.ALWAYS
+    return Publisher(home=home, packs=packer, calls=mesh.calls, wanted=wanted, log=mesh.log, busy=slots.locked)
+
+
+def _mounts(config: ExecutorConfig, mesh: Mesh, parts: Parts, packer: LayerPacker) -> MountSnapshots | None:
+    """None where cache mounts stay on this executor: alone, switched off, or on a file system without overlays."""
+    if mesh.alone or not config.cache_mounts.share or parts.store.style is not LayerStyle.OVERLAY:
+        return None
+    return MountSnapshots(
+        home=parts.home,
+        store=parts.store,
+        packs=packer,
+        records=MountRecords(mesh.bus, mesh.clock),
+        threads=parts.threads,
+        settings=config.cache_mounts,
+        log=mesh.log,
+        busy=parts.slots.locked,
+    )
+
+
+def _warm(
+    config: ExecutorConfig, mesh: Mesh, parts: Parts, materialise: Materialise, mounts: MountSnapshots, others: Neighbours
+) -> WarmMounts:
+    return WarmMounts(
+        store=parts.store,
+        threads=parts.threads,
+        materialise=materialise,
+        records=MountRecords(mesh.bus, mesh.clock),
+        snapshots=mounts,
+        wanted=others.__bool__,
+        settings=config.cache_mounts,
+        log=mesh.log,
+    )
 
 
 async def _answer(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyncio.TaskGroup, workers: Workers) -> None:
@@ -166,8 +210,11 @@ async def _answer(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: async
         tasks.create_task(workers.house.follow_leases(mesh.bus, lambda: up.up("executor-leases")), name="leases"),
         tasks.create_task(workers.house.sweep(), name="lease sweep"),
         tasks.create_task(workers.hashing.keep(), name="content hashes"),
-        tasks.create_task(workers.publisher.run(mesh.bus, PRESENCE_TTL), name="publishing"),
+        tasks.create_task(workers.others.follow(mesh.bus, PRESENCE_TTL), name="neighbours"),
+        tasks.create_task(workers.publisher.run(), name="publishing"),
     ]
+    if workers.mounts is not None:
+        background.append(tasks.create_task(workers.mounts.run(), name="cache mounts"))
     async with asyncio.TaskGroup() as serving:
         named = subjects.executor_call(parts.home)
         serving.create_task(mesh.calls.serve(named, workers.here(), ready=lambda: up.up("executor")))
@@ -177,3 +224,5 @@ async def _answer(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: async
     for task in background:
         task.cancel()
     await workers.publisher.finish()
+    if workers.mounts is not None:
+        await workers.mounts.finish()

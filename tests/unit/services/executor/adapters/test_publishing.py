@@ -73,7 +73,7 @@ async def world(wanted: Any = True) -> AsyncIterator[World]:
         made.bus = bus
         running = [
             tasks.create_task(calls.serve(subjects.LAYERS, {RefsPublished: made.publish})),
-            tasks.create_task(made.publisher.run(bus, 5.0)),
+            tasks.create_task(made.publisher.run()),
         ]
         yield made
         for task in running:
@@ -120,7 +120,8 @@ async def test_what_is_gone_is_passed_over() -> None:
 async def test_a_lone_executor_publishes_nothing() -> None:
     """Until another one appears."""
     neighbours = Neighbours("e1")
-    async with world(neighbours) as mesh:
+    async with world(neighbours) as mesh, asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(neighbours.follow(mesh.bus, 5.0))
         mesh.packer.go_on.set()
         for id in (b"e1", b"\xff no id"):
             for _ in range(10):
@@ -134,6 +135,7 @@ async def test_a_lone_executor_publishes_nothing() -> None:
         mesh.publisher.offer([ref("b")], SCOPE)
         await mesh.heard.wait()
         assert mesh.packer.packed == ["b"]
+        following.cancel()
 
 
 async def test_the_oldest_of_too_many_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
