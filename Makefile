@@ -23,7 +23,6 @@ check: python ## format, lint, types, import contracts, fast tests: under a minu
 	@$(DEV)/bin/python tests/tools/check $(ARGS)
 
 bench: tools ## measure against a real buildkitd; ARGS="--write" also updates docs/measuring.md
-	@tests/tools/install buildkitd
 	@$(DEV)/bin/python -m tests.bench $(ARGS)
 
 proto: python ## shared/proto -> shared/pb
@@ -43,6 +42,6 @@ python:
 
 tools: python
 	@tests/tools/debian run test docker metrics
-	@tests/tools/install buildctl dockerfile-frontend buildx minio jaeger nomad compose >/dev/null
+	@tests/tools/install --all >/dev/null
 	@$(DEV)/bin/python -m tests.kit.images debian >/dev/null
 	@$(DEV)/bin/python -m tests.kit.fleet_images >/dev/null

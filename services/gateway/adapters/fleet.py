@@ -1,12 +1,14 @@
 """Executors as workers: read from the bucket in which they register themselves."""
 
 import asyncio
+import platform as host
 from collections.abc import Sequence
 
 from services.gateway.core.workers import select_workers
 from shared.bridge.codec import worker_record
 from shared.bus.ports import Buckets, KeyValue
 from shared.errors import InvalidInput, Unavailable
+from shared.model.workers import default_platform, is_native
 from shared.pb import worker_pb2
 from shared.wire import subjects
 from shared.wire.codec import Codec
@@ -29,7 +31,8 @@ class Fleet:
         found = await self._all()
         if not found:
             found = await self._wait_for_first()
-        return select_workers(sorted(found, key=lambda e: (e.draining, e.id)), filters)
+        default = default_platform((e.platforms[0] for e in found if e.platforms), host.machine())
+        return select_workers(sorted(found, key=lambda e: (e.draining, not is_native(e.platforms, default), e.id)), filters)
 
     async def _all(self) -> list[ExecutorInfo]:
         if self._bucket is None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import platform as host
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from shared.errors import CallLost, Exhausted, InvalidInput, Unavailable
 from shared.llb import Resources
 from shared.model import Digest as ContentDigest
 from shared.model import Layer, Platform, Ref
+from shared.model.workers import default_platform, is_native
 from shared.pb import ops_pb2 as pb
 from shared.telemetry import Histogram, Log
 from shared.wire import subjects
@@ -50,7 +50,6 @@ ATTEMPTS = 4
 ABSENT = 1.5  # seconds that the bus may say that nobody listens there
 HOME_WITHIN = 10.0  # seconds for an executor that holds the inputs to take a call
 UNSERVED = 10.0  # seconds that a pool may stand empty until its work goes to another one
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
 class ExecutorFleet:
@@ -84,21 +83,14 @@ class ExecutorFleet:
             self._alive[key] = info
 
     def workers(self) -> tuple[Worker, ...]:
-        """By id, so that the default one stays the same."""
-        infos = sorted(self._alive.values(), key=lambda info: info.id)
+        """Those of the default platform first (frontends take the first one's for their own), then by id."""
+        default = self.default_platform()
+        infos = sorted(self._alive.values(), key=lambda info: (not is_native(info.platforms, default), info.id))
         return tuple(Worker(id=info.id, labels=info.labels, platforms=info.platforms) for info in infos)
 
     def default_platform(self) -> Platform:
-        """This machine's platform, where an executor runs it natively or there is none; else what most of them run natively.
-
-        Of several kinds of executors none is the first: ids are drawn, and the default must not change with whoever comes or goes.
-        """
-        machine = host.machine().lower()
-        own = Platform(os="linux", architecture=_ARCHITECTURES.get(machine, machine)).normalized()
-        natives = Counter(info.platforms[0].normalized() for info in self._alive.values() if info.platforms)
-        if own in natives or not natives:
-            return own
-        return max(natives, key=lambda platform: (natives[platform], str(platform)))
+        """What a build means that names none."""
+        return default_platform((info.platforms[0] for info in self._alive.values() if info.platforms), host.machine())
 
     def lost(self, executor: str) -> None:
         """It fell silent: not asked again until it renews its record."""

@@ -40,11 +40,11 @@ async def fleet_of(bus: MemoryBus, *infos: ExecutorInfo) -> ExecutorFleet:
 
 
 async def test_the_default_platform_is_our_own_where_somebody_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the ids are, which are drawn; the workers stand by id, so that the list stays the same."""
+    """Whatever the ids are, which are drawn. Its workers come first: a frontend takes the first one's platform for its own."""
     monkeypatch.setattr(executors.host, "machine", lambda: "x86_64")
     fleet = await fleet_of(MemoryBus(), info("a", platforms=(ARM,)), info("b"), info("c", platforms=(ARM,)))
     assert fleet.default_platform() == LINUX
-    assert [worker.id for worker in fleet.workers()] == ["a", "b", "c"]
+    assert [worker.id for worker in fleet.workers()] == ["b", "a", "c"]
 
     monkeypatch.setattr(executors.host, "machine", lambda: "riscv64")
     assert fleet.default_platform() == ARM  # most of them
