@@ -1,6 +1,6 @@
 """What a frontend may ask of the build that it works for, in its own words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from services.frontend.core.context import Entrypoint
@@ -36,6 +36,6 @@ class Build(Protocol):
         """What a frontend gives that runs as a container; only handed on."""
         ...
 
-    async def warn(self, entrypoint: Entrypoint, warning: LintWarning) -> None:
-        """Shows a lint warning on the vertex that loaded the Dockerfile. Never fails the build."""
+    async def warn(self, entrypoint: Entrypoint, warnings: Sequence[LintWarning]) -> None:
+        """Shows lint warnings on the vertex that loaded the Dockerfile. Never fails the build."""
         ...

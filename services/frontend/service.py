@@ -24,6 +24,9 @@ from shared.wire.messages import BridgeRef, BridgeResult, RunFrontend, sbom_bund
 
 __all__ = ["run"]
 
+_WARNINGS = 100
+"""Warnings in one call; each brings its text, the Dockerfile comes once."""
+
 _DEFAULT_PLATFORM = Platform(os="linux", architecture="amd64")
 
 
@@ -68,7 +71,8 @@ class FrontendService:
 
         async def show_warnings() -> None:
             while waiting:
-                await build.warn(*waiting.pop(0))
+                shown, waiting[:] = waiting[:_WARNINGS], waiting[_WARNINGS:]
+                await build.warn(shown[0][0], [warning for _, warning in shown])  # all are about the one Dockerfile
 
         order = Order(
             options=options,

@@ -17,6 +17,7 @@ from shared.wire.build import (
     BridgeSolve,
     BridgeWarn,
     FileStat,
+    Finding,
     SourceMeta,
     TypedAttrs,
     Worker,
@@ -255,15 +256,15 @@ def _attestation(found: Attestation) -> gateway_pb2.Attestation:
 
 def read_warning(message: gateway_pb2.WarnRequest) -> BridgeWarn:
     """Raises InvalidInput for a range without start or end."""
-    return BridgeWarn(
-        digest=message.digest,
+    finding = Finding(
         level=message.level,
         short=message.short,
         detail=tuple(message.detail),
         url=message.url,
-        info=_source_info(message.info) if message.HasField("info") else None,
         ranges=tuple(map(_range, message.ranges)),
     )
+    info = _source_info(message.info) if message.HasField("info") else None
+    return BridgeWarn(digest=message.digest, findings=(finding,), info=info)
 
 
 def _source_info(message: ops_pb2.SourceInfo) -> SourceInfo:

@@ -5,6 +5,7 @@ Definitions, ops and policies are marshaled protobuf bytes here (pb.Definition, 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from shared.model import LogChunk, Platform, SourceInfo, SourceRange, Status, VertexEvent, Warn
 from shared.wire.failure import Failure
@@ -286,17 +287,26 @@ class BridgeDefinitions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BridgeWarn:
-    """A warning of a frontend on a vertex. Answer: Done."""
+class Finding:
+    """One warning of a BridgeWarn."""
 
-    digest: str
     level: int
     short: bytes
     detail: tuple[bytes, ...] = ()
     url: str = ""
-    info: SourceInfo | None = None
     ranges: tuple[SourceRange, ...] = ()
     caller: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeWarn:
+    """Warnings of a frontend on a vertex, all about one file. Answer: Done; Exhausted when the build has too many."""
+
+    VERSION: ClassVar[int] = 2
+
+    digest: str
+    findings: tuple[Finding, ...]
+    info: SourceInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The build's bridge as a Build: calls on `build.<ref>.runs` (docs/bus.md)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from services.frontend.core.context import Entrypoint
 from services.frontend.core.dockerfile.linter import LintWarning
@@ -19,6 +19,7 @@ from shared.wire.messages import (
     BridgeSolve,
     BridgeWarn,
     FileData,
+    Finding,
     RunFrontend,
     SourceMeta,
     TypedAttrs,
@@ -90,17 +91,13 @@ class BridgeBuild:
         assert isinstance(answer, BridgeResult)
         return answer
 
-    async def warn(self, entrypoint: Entrypoint, warning: LintWarning) -> None:
-        """A warning that can't be shown is lost, but for a build that is gone."""
+    async def warn(self, entrypoint: Entrypoint, warnings: Sequence[LintWarning]) -> None:
+        """Warnings that can't be shown are lost, but for a build that is gone."""
         source = entrypoint.source_map
         message = BridgeWarn(
             digest=entrypoint.vertex,
-            level=1,
-            short=warning.short.encode("utf-8", "replace"),
-            detail=(warning.rule.description.encode(),),
-            url=warning.rule.url,
+            findings=tuple([_finding(warning) for warning in warnings]),
             info=SourceInfo(filename=source.filename, data=source.data, language=source.language, definition=source.definition),
-            ranges=source_ranges(warning.location),
             caller=self._caller,
         )
         try:
@@ -109,6 +106,16 @@ class BridgeBuild:
             raise
         except BuildmeshError:
             return
+
+
+def _finding(warning: LintWarning) -> Finding:
+    return Finding(
+        level=1,
+        short=warning.short.encode("utf-8", "replace"),
+        detail=(warning.rule.description.encode(),),
+        url=warning.rule.url,
+        ranges=source_ranges(warning.location),
+    )
 
 
 def _input_definition(data: bytes) -> Definition:

@@ -18,9 +18,10 @@ from services.solver.service.policies import SourcePolicies
 from services.solver.service.progress import Stream
 from services.solver.service.resolving import Resolving
 from services.solver.service.results import Handle, Handles, vertex_of
+from services.solver.service.warnings import Warnings
 from shared.errors import LEFT, BuildFailed, BuildmeshError, Code, InvalidInput, NotFound, first_failure, read_left, solve_detail
 from shared.llb import Definition, decode_definition, decode_source_op, op_json
-from shared.model import Digest, Platform, Ref, Warn, is_digest
+from shared.model import Digest, Platform, Ref
 from shared.run import new_id
 from shared.wire import subjects
 from shared.wire.failure import from_failure
@@ -79,6 +80,7 @@ class RunningBuild:
         self.ledger = Ledger(_request(request.frontend, request.frontend_opts, request.frontend_inputs), world.producers)
         self.caching = Caching(world.caches, stream, request.session, scope_for([self.job]))
         self.containers = Containers(world.containers, self.handle, self.scope, world.fleet.default_platform)
+        self._warnings = Warnings()
         self._resolving = Resolving(world.work, stream, self.scope, world.fleet.default_platform)
         self._policies = self._resolving.policies = SourcePolicies(
             request.source_policy,
@@ -295,20 +297,8 @@ class RunningBuild:
         return BridgeDefinitions(definitions=dict(self.request.frontend_inputs))
 
     def warn(self, warning: BridgeWarn) -> None:
-        """Show a warning of a frontend. Raises InvalidInput for what is no vertex digest."""
-        if not is_digest(warning.digest):
-            raise InvalidInput(f"invalid vertex digest: {warning.digest[:100]!r}")
-        self.stream.put(
-            Warn(
-                vertex=Digest(warning.digest),
-                level=warning.level or 1,
-                short=warning.short,
-                detail=warning.detail,
-                url=warning.url,
-                info=warning.info,
-                ranges=warning.ranges,
-            )
-        )
+        """Show warnings of a frontend. Raises InvalidInput, Exhausted."""
+        self.stream.put(*self._warnings.take(warning))
 
     async def give(self, answer: BridgeReturn) -> None:
         """The client's last word, perhaps repeated. Raises BuildFailed for another one, NotFound for refs that are not this build's."""

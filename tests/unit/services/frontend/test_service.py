@@ -180,7 +180,7 @@ async def test_lint_warnings_go_to_the_vertex_that_loaded_the_dockerfile() -> No
 
     await run(bridge, request())
 
-    assert [w.short for w in bridge.warned] == [
+    assert [f.short for w in bridge.warned for f in w.findings] == [
         b'WorkdirRelativePath: Relative workdir "rel" can have unexpected results if the base image changes (line 2)'
     ]
     assert bridge.warned[0].digest in decode_definition(bridge.solved[0].definition).ops
