@@ -3,6 +3,8 @@
 Fields are in the order of their numbers and maps sorted by key in both; an empty message that Go sets (constraints) is written.
 """
 
+from functools import lru_cache
+
 from shared.errors import InvalidInput
 from shared.llb import ops
 from shared.llb.codec_exec import exec_from_pb, exec_to_pb
@@ -14,6 +16,10 @@ MAX_OP = 16 << 20
 """Bytes of one op: the limit of one gRPC message; it can hold a file's content."""
 
 MAX_INPUTS = 10_000
+
+_SHORT = 2048
+_REMEMBERED = 2048
+"""Of so many ops of so few bytes the value is kept: platforms of one build, builds of one file and their executors share most ops."""
 
 
 def op_digest(data: bytes) -> Digest:
@@ -49,6 +55,10 @@ def decode_op(data: bytes) -> ops.Op:
     """The op in `data`. Raises InvalidInput for bytes that are no op, malformed digests and unknown enum values."""
     if len(data) > MAX_OP:
         raise InvalidInput(f"operation of {len(data)} bytes is larger than the allowed {MAX_OP}")
+    return _remembered(data) if len(data) <= _SHORT else _decoded(data)
+
+
+def _decoded(data: bytes) -> ops.Op:
     message = pb.Op()
     try:
         message.ParseFromString(data)
@@ -62,6 +72,9 @@ def decode_op(data: bytes) -> ops.Op:
         platform=_platform_from_pb(message.platform) if message.HasField("platform") else None,
         constraints=tuple(message.constraints.filter) if message.HasField("constraints") else None,
     )
+
+
+_remembered = lru_cache(maxsize=_REMEMBERED)(_decoded)
 
 
 def encode_source_op(source: ops.SourceOp) -> bytes:

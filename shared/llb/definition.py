@@ -6,6 +6,7 @@ follows an index or a digest (reference: solver/llbsolver/vertex.go loadLLB).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from shared.errors import InvalidInput
 from shared.llb.codec import decode_op, op_digest
@@ -213,9 +214,15 @@ def _locations(source: pb.Source, count: int) -> dict[Digest, tuple[SourceLocati
 
 def _range(message: pb.Range) -> SourceRange:
     start, end = message.start, message.end
+    return _between(start.line, start.character, end.line, end.character)
+
+
+@lru_cache(maxsize=4096)
+def _between(line: int, character: int, end_line: int, end_character: int) -> SourceRange:
+    """The same few lines are said of most ops."""
     return SourceRange(
-        start=SourcePosition(line=start.line, character=start.character),
-        end=SourcePosition(line=end.line, character=end.character),
+        start=SourcePosition(line=line, character=character),
+        end=SourcePosition(line=end_line, character=end_character),
     )
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from services.frontend.core.context import Contexts, Entrypoint
 from services.frontend.core.dockerfile.directives import detect_syntax
 from services.frontend.core.dockerfile.linter import LintWarning
+from services.frontend.core.dockerfile.parser import parse
 from services.frontend.core.failure import DockerfileError, cap_missing
 from services.frontend.core.forwarding import forward_to
 from services.frontend.core.image import Image, image_json, platform_json
@@ -44,6 +46,7 @@ class Frontend:
     def __init__(self, order: Order) -> None:
         self.order = order
         self.entrypoint: Entrypoint | None = None
+        self._parse = lru_cache(maxsize=1)(parse)
 
     def run(self) -> Asking[Outcome]:
         """Raises DockerfileError."""
@@ -73,6 +76,7 @@ class Frontend:
             new_id=self.order.new_id,
             warn=(lambda warning: warn(entrypoint, warning)) if first else None,
             build_args=dict(contexts.options.build_args),
+            parse=self._parse,
         )
 
     def _subrequest(self, contexts: Contexts, entrypoint: Entrypoint) -> Asking[Outcome]:

@@ -7,6 +7,7 @@ from services.frontend.core.context import Contexts
 from services.frontend.core.dockerfile import rules
 from services.frontend.core.dockerfile.directives import find_directive
 from services.frontend.core.dockerfile.linter import Linter, LintOptions, WarnFunction, parse_lint_options
+from services.frontend.core.dockerfile.nodes import ParsedFile
 from services.frontend.core.dockerfile.parser import parse
 from services.frontend.core.dockerfile.shell_words import Budget, WordRules
 from services.frontend.core.dockerfile.stages import Stage, parse_stages
@@ -43,6 +44,7 @@ class Conversion:
     all_stages: bool = False
     target: str | None = None
     build_args: dict[str, str] = field(default_factory=dict)
+    parse: Callable[[bytes], ParsedFile] = parse  # one that remembers, where several platforms read the same file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ def convert(conversion: Conversion) -> Asking[Converted]:
     if not data:
         raise DockerfileError("the Dockerfile cannot be empty")
     linter = make_linter(data, conversion)
-    parsed = parse(data)
+    parsed = conversion.parse(data)
     for line in parsed.empty_continuations:
         linter.run(rules.NO_EMPTY_CONTINUATION, line_spans(line, line), "Empty continuation line")
     found = parse_stages(parsed, linter)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from services.frontend.core.dockerfile.linter import Linter
 from services.frontend.core.dockerfile.shell_words import WordRules
@@ -45,4 +46,9 @@ class Setting:
 
 def source_ranges(location: Location) -> tuple[SourceRange, ...]:
     """Whole lines, as ranges."""
-    return tuple(SourceRange(start=SourcePosition(line=span.start), end=SourcePosition(line=span.end)) for span in location)
+    return tuple([_range(span.start, span.end) for span in location])
+
+
+@lru_cache(maxsize=4096)
+def _range(start: int, end: int) -> SourceRange:
+    return SourceRange(start=SourcePosition(line=start), end=SourcePosition(line=end))
