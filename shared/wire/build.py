@@ -307,6 +307,7 @@ class BridgeWarn:
     digest: str
     findings: tuple[Finding, ...]
     info: SourceInfo | None = None
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

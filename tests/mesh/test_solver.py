@@ -297,7 +297,7 @@ async def test_only_a_run_of_a_frontend_asks_in_a_build(world: Neighbours) -> No
                 BridgeReadFile(ref="r", path="/etc/passwd", caller=name),
                 BridgeEvaluate(ref="r", caller=name),
                 BridgeInputs(caller=name),
-                BridgeWarn(digest="sha256:" + "0" * 64, level=1, short=b"x", caller=name),
+                BridgeWarn(digest="sha256:" + "0" * 64, findings=(), caller=name),
                 BridgeNewContainer(id="c", op=b"", caller=name),
                 BridgeExec(container="c", process="p", op=b"", landing="l", caller=name),
                 BridgeRunImage(ref="r", op=b"", caller=name),
