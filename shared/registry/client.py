@@ -1,13 +1,16 @@
 """HTTP to registries: one connection pool per process, authorized, retried, bounded per host.
 
-Retries as BuildKit (util/resolver/retryhandler/retry.go): on 5xx, 429 and broken connections after 1, 2 and 4 s, or as Retry-After says.
+Retries as BuildKit (util/resolver/retryhandler/retry.go): on 5xx, 429 and broken connections after 1, 2 and 4 s, or as Retry-After says:
+until then nothing else is asked of that host either, whoever wants it.
 """
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,8 @@ class HttpPool:
         self._session: Any = None
         self._contexts: dict[tuple[bool, HostConfig], ssl.SSLContext] = {}
         self._slots: dict[str, asyncio.Semaphore] = {}
+        self._rests: dict[str, float] = {}
+        self.told_to_rest: Callable[[str, float], None] = lambda host, seconds: None  # what a host has said, for others
         self.authorizer = Authorizer(self.http)
 
     def http(self) -> Any:
@@ -51,6 +56,16 @@ class HttpPool:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=300),
             )
         return self._session
+
+    def rest(self, host: str, seconds: float) -> None:
+        """Ask nothing of `host` for so long."""
+        now = time.monotonic()
+        self._rests = {known: until for known, until in self._rests.items() if until > now}
+        self._rests[host] = max(now + seconds, self._rests.get(host, 0.0))
+
+    def resting(self, host: str) -> float:
+        """Seconds for which `host` does not want to be asked."""
+        return max(0.0, self._rests.get(host, 0.0) - time.monotonic())
 
     def slots(self, host: str) -> asyncio.Semaphore:
         """Blob transfers at a time with one host."""
@@ -115,24 +130,34 @@ class HostClient:
     ) -> Any:
         failure = ""
         for wait in (*RETRY_WAITS, None) if retry else (None,):
+            await self._rested()
             try:
                 with wire_failures(kind=_Failed):
                     response = await self._authorized(method, path, scopes, headers, body, params)
                 if response.status < 500 and response.status != 429:
                     return response
                 failure = f"unexpected status {response.status} from {method} request to {response.url.with_query(None)}"
-                asked = response.headers.get("Retry-After", "")
+                asked = retry_after(response.headers.get("Retry-After", ""))
                 response.release()
-                if wait is not None and asked.isdigit():
-                    wait = min(float(asked), MAX_RETRY_AFTER)
+                if asked is not None:
+                    self._pool.rest(self._endpoint.host, asked)
+                    self._pool.told_to_rest(self._endpoint.host, asked)
+                    wait = None if wait is None else asked
             except _Failed as error:
                 failure = f"failed to do request: {method} {self._url(path)}: {error.message}"
-            if wait is None:
+            if wait is None or wait > MAX_RETRY_AFTER:
                 break
             if self._asker.on_retry is not None:
                 self._asker.on_retry(f"error: {failure}\nretrying in {wait:g}s")
             await asyncio.sleep(wait)
         raise Unavailable(failure)
+
+    async def _rested(self) -> None:
+        """Until the host wants to be asked again. Raises Unavailable when that is too long."""
+        while seconds := self._pool.resting(self._endpoint.host):
+            if seconds > MAX_RETRY_AFTER:
+                raise Unavailable(f"{self._endpoint.host} wants no requests for the next {seconds:.0f}s")
+            await asyncio.sleep(seconds)
 
     async def _authorized(
         self, method: str, path: str, scopes: Sequence[str], headers: dict[str, str], body: Any, params: dict[str, str]
@@ -186,6 +211,16 @@ class HostClient:
         if not path.startswith(("http://", "https://")):
             return True
         return path.split("/", 3)[2] == self._endpoint.host
+
+
+def retry_after(header: str) -> float | None:
+    """Seconds that the header asks to wait, as a number or a date (RFC 9110 §10.2.3); None = it says nothing that can be understood."""
+    if header.isascii() and header.isdigit():
+        return float(header[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 async def check_status(response: Any, what: str, *, ok: Sequence[int]) -> None:

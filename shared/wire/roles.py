@@ -65,8 +65,8 @@ ROLES: Final[Mapping[str, Role]] = {
     "executor": Role(
         asks=frozenset({ONE_EXECUTOR, RUNS, subjects.LAYERS}),
         answers=frozenset({subjects.EXECUTOR, ONE_EXECUTOR, EXEC}),
-        says=frozenset({subjects.NEIGHBOURS}),
-        hears=frozenset({subjects.LEASES, subjects.NEIGHBOURS}),
+        says=frozenset({subjects.NEIGHBOURS, subjects.REGISTRY_RESTS}),
+        hears=frozenset({subjects.LEASES, subjects.NEIGHBOURS, subjects.REGISTRY_RESTS}),
         watches=frozenset({subjects.KV_SESSIONS}),
         writes=frozenset(
             {

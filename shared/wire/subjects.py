@@ -53,6 +53,7 @@ TTL: Final[Mapping[str, float]] = {
 """All buckets, with the seconds after which an entry that is not written again is gone (0 = kept)."""
 
 NEIGHBOURS = "executors.here"  # broadcast: an executor's id, again and again
+REGISTRY_RESTS = "executors.rests"  # broadcast: a registry's host and for how many seconds it wants no requests
 LEASES = "leases"  # broadcast: LeaseRenew, LeaseReleased
 WANTED = "streams.wanted"  # broadcast: the name of a stream that somebody misses who must not make it
 

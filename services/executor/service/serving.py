@@ -26,6 +26,7 @@ from services.executor.adapters.sources.fleet_flight import TTL as PULL_TTL
 from services.executor.adapters.sources.fleet_flight import FleetFlight
 from services.executor.adapters.sources.image_store import Origins
 from services.executor.adapters.sources.layer_fetch import LayerFetch
+from services.executor.adapters.sources.registry_rests import RegistryRests
 from services.executor.adapters.tasks import Tasks
 from services.executor.adapters.warm_mounts import WarmMounts
 from services.executor.config import ExecutorConfig, Publish
@@ -64,9 +65,11 @@ from shared.wire.messages import (
 async def serve(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyncio.TaskGroup) -> None:
     """Until cancelled or drained; `tasks` for what outlives a call."""
     http = HttpPool()
+    resting = tasks.create_task(RegistryRests(http).follow(mesh.bus), name="registry rests")
     try:
         await _answer(config, mesh, parts, tasks, await _workers(config, mesh, parts, tasks, http))
     finally:
+        resting.cancel()
         await http.close()
 
 
@@ -124,7 +127,8 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
     hashes = ContentHashes(parts.root / "hashes")
     origins = Origins(pool=http, hosts=config.registries, links=mesh.sessions)
     pulls = None if mesh.alone else await mesh.bus.bucket(subjects.KV_PULLS, ttl=PULL_TTL)
-    fetch = LayerFetch(mesh.blobs, origins, Flight(tasks), FleetFlight(pulls, home))
+    fleet = FleetFlight(pulls, home)
+    fetch = LayerFetch(mesh.blobs, origins, Flight(tasks), fleet)
     materialise = Materialise(
         home=home, store=store, blobs=mesh.blobs, fetch=fetch, calls=mesh.calls, threads=threads, flight=Flight(tasks)
     )
@@ -133,7 +137,7 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
     mounts = _mounts(config, mesh, parts, packer)
     warm = _warm(config, mesh, parts, materialise, mounts, others) if mounts is not None else None
     runners, exec_parts = await make_runners(config.steps, mesh, parts.root, store, threads, tasks, parts.platforms, warm)
-    drivers = await make_drivers(mesh, home, store, hashes, threads, origins, parts.root)
+    drivers = await make_drivers(mesh, home, store, hashes, threads, origins, parts.root, fleet)
     containers = Containers(home=home, parts=exec_parts, materialise=materialise, tasks=tasks, log=mesh.log)
     landings = Landings(owner=home, relay="", registry=held_here(mesh.sessions), bus=mesh.bus)
     publisher = _publisher(config, mesh, home, packer, parts.slots, others)

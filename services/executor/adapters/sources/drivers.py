@@ -6,6 +6,7 @@ from pathlib import Path
 from services.executor.adapters.agent_sockets import AgentSockets
 from services.executor.adapters.content_hash import ContentHashes
 from services.executor.adapters.sources.blob import BlobDriver
+from services.executor.adapters.sources.fleet_flight import FleetFlight
 from services.executor.adapters.sources.git import GitDriver
 from services.executor.adapters.sources.http import HttpDriver
 from services.executor.adapters.sources.image import ImageDriver
@@ -21,14 +22,21 @@ CONTEXTS_TTL = subjects.TTL[subjects.KV_CONTEXTS]  # a context that nobody built
 
 
 async def make_drivers(
-    mesh: Mesh, home: str, store: SnapshotStore, hashes: ContentHashes, threads: Pool, origins: Origins, root: Path
+    mesh: Mesh,
+    home: str,
+    store: SnapshotStore,
+    hashes: ContentHashes,
+    threads: Pool,
+    origins: Origins,
+    root: Path,
+    fleet: FleetFlight,
 ) -> Mapping[type, SourceDriver]:
     """`root` is the executor's folder; ETags of http sources are remembered in a bucket."""
     remembered = await mesh.bus.bucket(subjects.KV_ETAGS)
     places = None if mesh.alone else await mesh.bus.bucket(subjects.KV_CONTEXTS, ttl=CONTEXTS_TTL)
     blobs = BlobDriver(home=home, origins=origins, blobs=mesh.blobs, store=store, threads=threads)
     return {
-        ImageSource: ImageDriver(origins, KeptDocuments(mesh.blobs, await mesh.bus.bucket(subjects.KV_ORIGINS))),
+        ImageSource: ImageDriver(origins, KeptDocuments(mesh.blobs, await mesh.bus.bucket(subjects.KV_ORIGINS), fleet)),
         HttpSource: HttpDriver(
             pool=origins.pool,
             blobs=mesh.blobs,

@@ -1,10 +1,11 @@
 """Where an image's manifests, configs and layers are read from: a registry, or a client's oci-layout; kept in the blob store."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.executor.adapters.sources.fleet_flight import FleetFlight
 from services.executor.core.source_ids import BlobSource, ImageSource
 from shared.blobs.ports import Blobs
 from shared.bus.ports import KeyValue
@@ -161,9 +162,10 @@ def _origin_key(source: str, digest: Digest) -> str:
 class KeptDocuments:
     """Manifests and configs, read once and kept in the blob store under their digests."""
 
-    def __init__(self, blobs: Blobs, origins: KeyValue) -> None:
+    def __init__(self, blobs: Blobs, origins: KeyValue, fleet: FleetFlight | None = None) -> None:
         self._blobs = blobs
         self._origins = origins
+        self._fleet = fleet or FleetFlight(None, "")
 
     async def root(self, origin: ImageOrigin, descriptor: Descriptor) -> bytes:
         """The document that a reference names. A copy of ours serves only if this very origin has shown it before.
@@ -171,32 +173,58 @@ class KeptDocuments:
         Whoever knows a digest must not get at what another repository, perhaps a private one, has under it.
         """
         key = _origin_key(origin.source, descriptor.digest)
-        if await self._origins.get(key) is not None:
-            return await self.manifest(origin, descriptor)
-        data = await origin.manifest(descriptor)
-        await self._blobs.put(data, digest=descriptor.digest)
-        await self._origins.put(key, b"")
-        return data
+
+        async def shown() -> bytes | None:
+            return await self._known(descriptor.digest) if await self._origins.get(key) is not None else None
+
+        async def show() -> bytes:
+            data = await origin.manifest(descriptor)
+            await self._blobs.put(data, digest=descriptor.digest)
+            await self._origins.put(key, b"")
+            return data
+
+        return await self._once(f"document-{key}", shown, show)
 
     async def manifest(self, origin: ImageOrigin, descriptor: Descriptor) -> bytes:
         """From the store if it is there."""
-        known = await self._known(descriptor.digest)
-        if known is not None:
-            return known
-        data = await origin.manifest(descriptor)
-        await self._blobs.put(data, digest=descriptor.digest)
-        return data
+        return await self._kept(descriptor.digest, lambda: origin.manifest(descriptor))
 
     async def config(self, origin: ImageOrigin, descriptor: Descriptor) -> bytes:
         """Likewise; at most 8 MiB."""
-        known = await self._known(descriptor.digest)
-        if known is not None:
-            return known
         if descriptor.size > MAX_DOCUMENT:
             raise InvalidInput(f"image config {descriptor.digest} is larger than {MAX_DOCUMENT} bytes")
-        data = b"".join([chunk async for chunk in origin.blob(descriptor.digest, descriptor.size)])
-        await self._blobs.put(data, digest=descriptor.digest)
-        return data
+
+        async def read() -> bytes:
+            return b"".join([chunk async for chunk in origin.blob(descriptor.digest, descriptor.size)])
+
+        return await self._kept(descriptor.digest, read)
+
+    async def _kept(self, digest: Digest, read: Callable[[], Awaitable[bytes]]) -> bytes:
+        async def fetch() -> bytes:
+            data = await read()
+            await self._blobs.put(data, digest=digest)
+            return data
+
+        return await self._once("document-" + digest.replace(":", "-"), lambda: self._known(digest), fetch)
+
+    async def _once(self, key: str, known: Callable[[], Awaitable[bytes | None]], fetch: Callable[[], Awaitable[bytes]]) -> bytes:
+        """What is `known`, or what one executor fetches while the others wait for it."""
+        found = await known()
+        if found is not None:
+            return found
+
+        async def work() -> None:
+            nonlocal found
+            found = await fetch()
+
+        async def done() -> bool:
+            nonlocal found
+            found = await known()
+            return found is not None
+
+        await self._fleet.do(key, work, done)
+        assert found is not None, "either was done"
+        return found
 
     async def _known(self, digest: Digest) -> bytes | None:
         try:
