@@ -72,7 +72,10 @@ async def run(config: GatewayConfig, mesh: Mesh) -> None:
             mesh.log.info("listening", addresses=" ".join(config.addresses))
             await mesh.readiness.draining.wait()
             mesh.readiness.down("gateway")
-            await server.drain(DRAIN_GRACE)
+            try:
+                await server.drain(DRAIN_GRACE)
+            finally:  # clients that are cut off now may ask another gateway for the same
+                mesh.calls.leave()
         for task in background:
             task.cancel()
         recordings.close()

@@ -117,6 +117,7 @@ class Caller:
         self._bus, self._wrapper, self._settings, self._tasks, self._inbox = bus, wrapper, settings, tasks, inbox
         self._open: dict[str, OpenCall] = {}
         self._ticked = 0.0
+        self._leaving = False
 
     def __len__(self) -> int:
         return len(self._open)
@@ -194,6 +195,8 @@ class Caller:
                 self._tasks.create_task(self._cancel(id), name=f"unwanted {id}")
 
     async def _cancel(self, id: str) -> None:
+        if self._leaving:
+            return
         with suppress(Unavailable):
             await self._bus.publish(subjects.CANCEL, self._wrapper.bare(frames.CANCEL, id))
 
@@ -290,6 +293,10 @@ class Caller:
                 if await self._bus.depth(call.subject) == 0:
                     call.sends += 1
                     await self._send(call)
+
+    def leave(self) -> None:
+        """From now on who is interrupted here cancels nothing."""
+        self._leaving = True
 
     def end(self) -> None:
         """The bus goes away: whoever still waits gets Canceled."""

@@ -125,6 +125,10 @@ class Calls:
         """Take no new calls or work. `serve` and `work` return as soon as what runs has ended."""
         await self._server.drain()
 
+    def leave(self) -> None:
+        """This process stops, with questions open: what was asked for goes on until its grace is over, as when a process dies."""
+        self._caller.leave()
+
     def statistics(self) -> dict[str, int]:
         """Calls asked and being served right now."""
         return {"asked": len(self._caller), "served": len(self._server)}

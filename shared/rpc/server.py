@@ -44,6 +44,7 @@ class Server:
         self._calls: asyncio.TaskGroup | None = None
         self._running = 0
         self._draining = False
+        self._listening = AsyncExitStack()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -51,9 +52,9 @@ class Server:
     async def serving(self, listeners: Iterable[Listener]) -> AsyncIterator[None]:
         """Accept connections inside of this context; on leaving it every call still running is cancelled (see `drain`)."""
         loop = asyncio.get_running_loop()
-        async with AsyncExitStack() as stack:
+        async with self._listening:
             for listener in listeners:
-                await stack.enter_async_context(listener.accepting(loop, self._new_wire))
+                await self._listening.enter_async_context(listener.accepting(loop, self._new_wire))
             failure: Exception | None = None
             try:
                 async with asyncio.TaskGroup() as group:
@@ -73,14 +74,17 @@ class Server:
                 raise failure
 
     async def drain(self, grace: float) -> bool:
-        """Ask clients to open no new calls and wait up to `grace` seconds for the running ones; True if all ended."""
+        """Take no new connections, and wait up to `grace` seconds for the running calls; True if all ended.
+
+        Who has a call running may open others: a build needs several. A connection is dismissed when its last one has ended.
+        """
         self._draining = True
         for wire in list(self._wires):
-            if wire.link is not None:
-                wire.link.connection.drain()
-                wire.link.flush()
+            if wire.link is not None and not wire.link.users:
+                _dismiss(wire.link)
         try:
             async with asyncio.timeout(grace):
+                await self._listening.aclose()
                 await self._idle.wait()
         except TimeoutError:
             return False
@@ -146,12 +150,14 @@ class Server:
         running["calls"] += 1
         self._idle.clear()
         call.task = self._calls.create_task(self._run(call, self._routes.get(method)))
-        call.task.add_done_callback(lambda _: self._ended(running))
+        call.task.add_done_callback(lambda _: self._ended(link, running))
         return call
 
-    def _ended(self, running: Counter[str]) -> None:
+    def _ended(self, link: Link, running: Counter[str]) -> None:
         self._running -= 1
         running["calls"] -= 1
+        if self._draining and not running["calls"]:
+            _dismiss(link)
         if not self._running:
             self._idle.set()
 
@@ -180,6 +186,12 @@ class Server:
         if service in self._services:
             return Unsupported(f"unknown method {method} for service {service.lstrip('/')}")
         return Unsupported(f"unknown service {service.lstrip('/')}")
+
+
+def _dismiss(link: Link) -> None:
+    """No new calls on this connection."""
+    link.connection.drain()
+    link.flush()
 
 
 def _wrong_request(fields: Mapping[bytes, bytes]) -> bytes | None:

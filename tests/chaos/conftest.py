@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.kit import load
+from tests.kit import load, remains
 from tests.kit.clients import Buildctl
 from tests.kit.parts.minio import S3, s3_server
 from tests.kit.parts.nats import Nats, nats_server
@@ -21,6 +22,7 @@ from tests.kit.stack import Stack, stack
 
 COUNTS = {"executor": 3, "solver": 2, "frontend": 2, "exporter": 2, "cachestore": 2, "gateway": 2}
 AT_ONCE = 6
+PLUGINS = Path("/usr/lib/cni")
 
 
 @dataclass(slots=True)
@@ -31,7 +33,13 @@ class Fleet:
     nats: Nats
     s3: S3
     servers: ExitStack
+    cgroup: str
     happened: list[str] = field(default_factory=list)
+
+    def clients(self, folder: Path) -> list[Buildctl]:
+        """One of each gateway."""
+        first = Buildctl(addr=self.stack.addr, work=folder / "gateway-0")
+        return [first, Buildctl(addr=f"unix://{self.stack.folder}/gateway-1.sock", work=folder / "gateway-1")]
 
     def tell(self, what: str) -> None:
         self.happened.append(what)
@@ -86,24 +94,50 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with ExitStack() as servers:
         nats = servers.enter_context(nats_server(folder / "nats"))
         s3 = servers.enter_context(s3_server(folder / "s3"))
-        with stack(folder / "stack", nats=nats, s3=s3, counts=COUNTS, seconds=60) as running:
-            yield Fleet(running, nats, s3, servers)
+        cgroup = f"/buildmesh-chaos-{os.getpid()}"
+        (folder / "stack/tmp").mkdir(parents=True)
+        with stack(
+            folder / "stack",
+            nats=nats,
+            s3=s3,
+            counts=COUNTS,
+            settings={"executor": executor_settings(folder, cgroup)},
+            env={"TMPDIR": str(folder / "stack/tmp")},
+            seconds=60,
+        ) as running:
+            yield Fleet(running, nats, s3, servers, cgroup)
+
+
+def executor_settings(folder: Path, cgroup: str) -> dict[str, Any]:
+    """With all that a step may leave: a cgroup, a network namespace; what steps print goes to the log, where runs are counted."""
+    settings: dict[str, Any] = {"own_cgroup": True, "cgroup_parent": cgroup, "debug_output": True}
+    if (PLUGINS / "loopback").exists():
+        (folder / "cni.json").write_text('{"cniVersion": "1.0.0", "name": "chaos", "plugins": [{"type": "loopback"}]}')
+        settings["network"] = {"mode": "cni", "cni_config": str(folder / "cni.json"), "cni_binaries": str(PLUGINS)}
+    return settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What all clients of one load saw."""
+    """What all clients of one load saw, and how often each step was begun on the executors."""
 
     seen: list[load.Seen]
+    runs: dict[str, int]
+
+    @property
+    def repeated(self) -> dict[str, int]:
+        """Steps that were begun more than once, by the line that they print."""
+        return {mark: count for mark, count in self.runs.items() if count > 1}
 
     def report(self, title: str, happened: list[str]) -> str:
         lost, wrong = [s for s in self.seen if s.code], [s for s in self.seen if s.wrong]
         pause = max((s.pause for s in self.seen), default=0.0)
-        repeated = sum(s.repeated() for s in self.seen)
-        steps = sum(len(s.order.steps) for s in self.seen)
+        again = sum(count - 1 for count in self.repeated.values())
+        cut_off = sum(len(s.cut_off) for s in self.seen)
         return (
             f"{title}: {len(happened)} deaths under {len(self.seen)} builds; lost {len(lost)}, wrong bytes {len(wrong)}, "
-            f"steps run again {repeated} of {steps}, longest pause {pause:.1f} s, longest build {max(s.seconds for s in self.seen):.1f} s"
+            f"steps run again {again} of {len(self.runs)}, clients cut off {cut_off}, longest pause {pause:.1f} s, "
+            f"longest build {max(s.seconds for s in self.seen):.1f} s"
         )
 
     def check(self) -> None:
@@ -118,10 +152,12 @@ def under_load(fleet: Fleet, tmp_path: Path) -> Callable[..., Outcome]:
 
     def run(orders: list[load.Order], chaos: Callable[[], None], at_least: int = 20) -> Outcome:
         enough = threading.Event()
-        client = Buildctl(addr=fleet.stack.addr, work=tmp_path / "buildctl")
+        clients = fleet.clients(tmp_path)
 
         def one(number: int, order: load.Order) -> load.Seen | None:
-            return None if enough.is_set() and number >= at_least else load.build(order, client, tmp_path / order.name)
+            if enough.is_set() and number >= at_least:
+                return None
+            return load.build(order, clients if number % 2 else clients[::-1], tmp_path / order.name)
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             builds = [pool.submit(one, number, order) for number, order in enumerate(orders)]
@@ -129,8 +165,9 @@ def under_load(fleet: Fleet, tmp_path: Path) -> Callable[..., Outcome]:
                 chaos()
             finally:
                 enough.set()
-            seen = [build.result(load.SECONDS + 30) for build in builds]
+            seen = [build.result(load.SECONDS * 2) for build in builds]
         fleet.ready()
-        return Outcome(seen=[each for each in seen if each is not None])
+        done = [each for each in seen if each is not None]
+        return Outcome(seen=done, runs=remains.runs(fleet.stack, [mark for each in done for mark in each.order.steps]))
 
     return run

@@ -21,8 +21,8 @@ MANY = 100
 
 
 def deaths(fleet: Fleet) -> list[Callable[[], object]]:
-    """Each service once, the bus and the blob store, and the bus with all it knew."""
-    names = ("executor-0", "executor-2", "solver-0", "solver-1", "frontend-0", "exporter-0", "cachestore-0")
+    """Each service, the bus and the blob store, and the bus with all it knew. Clients of a dead gateway build again by the other one."""
+    names = ("executor-0", "executor-2", "solver-0", "solver-1", "frontend-0", "exporter-0", "cachestore-0", "gateway-0", "gateway-1")
     return [*(partial(fleet.kill, name) for name in names), fleet.restart_bus, fleet.restart_blobs, partial(fleet.restart_bus, wiped=True)]
 
 
@@ -45,11 +45,33 @@ def test_whoever_is_killed_no_build_is_lost(fleet: Fleet, under_load: UnderLoad,
     outcome.check()
 
 
+def test_gateways_take_no_step_with_them(fleet: Fleet, under_load: UnderLoad, busybox: str) -> None:
+    """Killed and told to stop in turn. Clients that lose theirs are told so, build again by the other one, and join what runs."""
+    fleet.happened.clear()
+    codes: list[int] = []
+
+    def chaos() -> None:
+        time.sleep(4)
+        fleet.kill("gateway-0")
+        fleet.stack.ready("gateway-0", 40)
+        time.sleep(3)
+        codes.append(fleet.drain("gateway-1"))
+        fleet.kill("gateway-1")
+
+    outcome = under_load(load.orders(busybox, MANY, 9, "gates"), chaos, 12)
+
+    print(outcome.report("gateways", fleet.happened))
+    outcome.check()
+    assert sum(len(seen.cut_off) for seen in outcome.seen) > 0
+    assert outcome.repeated == {}
+    assert codes == [0]
+
+
 def test_a_rolling_restart_of_all_services_loses_nothing(fleet: Fleet, under_load: UnderLoad, busybox: str) -> None:
     """SIGTERM to one process after the other; each drains within its grace and ends with 0."""
     codes: dict[str, int] = {}
     fleet.happened.clear()
-    names = [name for name in fleet.stack.parts if name != "gateway-0"]  # the clients hang on that one
+    names = list(fleet.stack.parts)
 
     def chaos() -> None:
         time.sleep(2)

@@ -197,6 +197,25 @@ async def test_what_a_dead_caller_wanted_is_stopped_after_a_grace(connect: Any) 
     assert server.statistics()["served"] == 0
 
 
+async def test_who_leaves_cancels_nothing(connect: Any) -> None:
+    """It is as if he had died: somebody else may ask for the same within the grace."""
+    subject, worker = unique("call"), Worker(b"done", waits=True)
+    theirs = await connect()
+    async with Calls(await connect(), settings=PATIENT) as server, asyncio.TaskGroup() as tasks:
+        async with Calls(theirs, settings=PATIENT) as client:
+            serving = tasks.create_task(server.serve(subject, answering(worker)))
+            asked = tasks.create_task(_outcome(client.call(subject, ASK)))
+            await worker.began.wait()
+            client.leave()
+            asked.cancel()
+            await asyncio.sleep(3 * PATIENT.heartbeat)  # heartbeats come that nobody waits for
+            assert server.statistics()["served"] == 1
+        await theirs.die()
+        async with asyncio.timeout(4):
+            await worker.ended.wait()
+        serving.cancel()
+
+
 @pytest.mark.parametrize("ticket", ["", "nonsense", "$JS.ACK.WORK.nobody.1.1.1.1.1", "$JS.API.STREAM.DELETE.WORK", "work.x#7"])
 async def test_tickets_of_nobody_do_nothing(connect: Any, ticket: str) -> None:
     bus, subject = await connect(), unique("work")

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from shared.errors import BuildmeshError, Code, NotFound, Unsupported, vertex_detail
+from shared.errors import BuildmeshError, Code, NotFound, Unavailable, Unsupported, vertex_detail
 from shared.rpc import Call, Server, bidi, client_stream, connect, listen, server_stream, unary
 
 MIB = 1 << 20
@@ -176,14 +176,19 @@ async def test_big_metadata(channel: grpc.aio.Channel, echo: Echo) -> None:
     assert echo.seen["x-small"] == "s"
 
 
-async def test_drain(channel: grpc.aio.Channel, server: Server, echo: Echo) -> None:
-    """Drain lets the running call end and reports whether all did."""
+async def test_drain(channel: grpc.aio.Channel, server: Server, address: str, echo: Echo) -> None:
+    """Drain lets the running call end and reports whether all did; who has one running may open more, nobody else may."""
 
     running = channel.unary_unary("/test.Echo/Wait")(b"")
     async with asyncio.timeout(5):
         await echo.started.wait()
 
     assert not await server.drain(0.05)
+    async with asyncio.timeout(5):
+        assert await channel.unary_unary("/test.Echo/Echo")(b"more") == b"more"
+        with pytest.raises(Unavailable):
+            async with connect(address) as late:
+                await late.unary("/test.Echo/Echo", b"late")
     running.cancel()
     assert await server.drain(5)
 

@@ -132,7 +132,7 @@ def stack(
     `certs`: what `buildmesh certs` has filled, for a `nats` and `s3` that go by it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    environment = {"PYTHONPATH": str(REPOSITORY), **s3.environment, **(env or {})}
+    environment = {"PYTHONPATH": str(REPOSITORY), "BUILDMESH_STACK": str(folder), **s3.environment, **(env or {})}
     made = Stack(
         folder=folder,
         addr=f"unix://{folder}/gateway.sock",

@@ -37,6 +37,7 @@ class StepLog:
         self._report.log(stream, data)
         if self._echo:
             sys.stderr.buffer.write(data)
+            sys.stderr.buffer.flush()
 
     def failed(self) -> None:
         """Show the end of what was clipped: it tells why the step failed."""

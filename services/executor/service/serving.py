@@ -13,6 +13,7 @@ from services.executor.adapters.housekeeping import Housekeeping
 from services.executor.adapters.materialise import Materialise
 from services.executor.adapters.mount_records import MountRecords
 from services.executor.adapters.mount_snapshots import MountSnapshots
+from services.executor.adapters.network import Networks
 from services.executor.adapters.op_metrics import OpMetrics
 from services.executor.adapters.op_runners import make_runners
 from services.executor.adapters.pack import LayerPacker
@@ -67,7 +68,11 @@ async def serve(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyncio
     http = HttpPool()
     resting = tasks.create_task(RegistryRests(http).follow(mesh.bus), name="registry rests")
     try:
-        await _answer(config, mesh, parts, tasks, await _workers(config, mesh, parts, tasks, http))
+        workers = await _workers(config, mesh, parts, tasks, http)
+        try:
+            await _answer(config, mesh, parts, tasks, workers)
+        finally:
+            await workers.networks.close()
     finally:
         resting.cancel()
         await http.close()
@@ -90,6 +95,7 @@ class Workers:
     file_layers: LayersOfFiles
     mounts: MountSnapshots | None
     others: Neighbours
+    networks: Networks
 
     def anywhere(self) -> Handlers:
         """What any executor can answer."""
@@ -163,6 +169,7 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
         sender=TreeSender(materialise=materialise, store=store, threads=threads, links=mesh.sessions, scratch=parts.root / "packing"),
         digests=TreeDigests(materialise=materialise, store=store, threads=threads),
         file_layers=LayersOfFiles(fetch=fetch, blobs=mesh.blobs, threads=threads),
+        networks=exec_parts.networks,
         publisher=publisher,
         mounts=mounts,
         others=others,
