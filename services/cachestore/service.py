@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from services.cachestore.adapters import leadership
 from services.cachestore.adapters.blob_garbage import BlobGarbage
 from services.cachestore.adapters.claims import Claims
 from services.cachestore.adapters.executors import TTL, BusHolders
@@ -16,7 +17,6 @@ from services.cachestore.adapters.keys_memory import MemoryKeyStore
 from services.cachestore.adapters.keys_mirrored import MirroredKeyStore
 from services.cachestore.adapters.keys_nats_kv import KvKeyStore
 from services.cachestore.adapters.keys_sqlite import SqliteKeyStore
-from services.cachestore.adapters.leadership import TTL as LEAD_TTL
 from services.cachestore.adapters.leadership import Leadership
 from services.cachestore.adapters.questions import Questions
 from services.cachestore.config import CachestoreConfig
@@ -245,7 +245,8 @@ async def run(config: CachestoreConfig, mesh: Mesh) -> None:
     if mesh.alone:
         await _answer(config, mesh)
         return
-    lead = Leadership(await mesh.bus.bucket(subjects.KV_LEADERS, ttl=LEAD_TTL), mesh.instance, mesh.log)
+    life = leadership.LIFE
+    lead = Leadership(await mesh.bus.bucket(subjects.KV_LEADERS, ttl=life.ttl), mesh.instance, mesh.log, life=life)
     while not mesh.readiness.draining.is_set():
         if await _first(lead.win(lambda: mesh.readiness.up("cachestore")), mesh.readiness.draining.wait()):
             try:

@@ -72,8 +72,10 @@ class MemoryKeyValue:
             return None
         return self._write(key, value)
 
-    async def delete(self, key: str) -> None:
-        self._drop(key)
+    async def delete(self, key: str, *, revision: int | None = None) -> None:
+        present = await self.get(key)
+        if revision is None or (present is not None and present.revision == revision):
+            self._drop(key)
 
     def disown(self, key: str) -> None:
         """This bus does not lose what it has."""

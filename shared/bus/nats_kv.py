@@ -105,9 +105,12 @@ class NatsKeyValue:
 
         return await self._do(attempt)
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, *, revision: int | None = None) -> None:
         self._mine.pop(key, None)
-        await self._do(lambda: self._kv.purge(key))
+        if revision is None:
+            await self._do(lambda: self._kv.purge(key))
+        else:
+            await self._compared(lambda: self._kv.delete(key, last=revision))
 
     def disown(self, key: str) -> None:
         self._mine.pop(key, None)

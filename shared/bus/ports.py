@@ -141,8 +141,8 @@ class KeyValue(Protocol):
         """Only if `revision` is the current one; None when it is not."""
         ...
 
-    async def delete(self, key: str) -> None:
-        """Idempotent."""
+    async def delete(self, key: str, *, revision: int | None = None) -> None:
+        """Idempotent. With a `revision`: only if that is the current one."""
         ...
 
     def disown(self, key: str) -> None:

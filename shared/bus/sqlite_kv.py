@@ -136,7 +136,9 @@ class _KeptKeyValue:
         written = await self._memory.update(key, value, revision=revision)
         return written if written is None else await self._keep(key, value, written)
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, *, revision: int | None = None) -> None:
+        if revision is not None and ((present := await self._memory.get(key)) is None or present.revision != revision):
+            return
         await self._memory.delete(key)
         await self._file.write(_DELETE, (self._name, key))
 

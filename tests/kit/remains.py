@@ -20,14 +20,8 @@ Remains = dict[str, list[str]]
 MARK = "BUILDMESH_STACK"
 """A variable that all processes of a stack inherit: the stack's folder."""
 
-BUCKETS = {
-    subjects.KV_LOCKS: 10.0,
-    subjects.KV_PULLS: 6.0,
-    subjects.KV_BUILDS: 30.0,
-    subjects.KV_BRIDGES: 6 * 3600.0,
-    subjects.KV_SESSIONS: 30.0,
-}
-"""Buckets whose entries belong to running builds, and how long these live."""
+BUCKETS = (subjects.KV_LOCKS, subjects.KV_PULLS, subjects.KV_BUILDS, subjects.KV_BRIDGES, subjects.KV_SESSIONS)
+"""Buckets whose entries belong to running builds."""
 
 SAMPLES = {"executor": ("buildmesh_executor_leases",), "cachestore": ("buildmesh_run_claims",), "solver": ("buildmesh_builds_running",)}
 """Metrics that count what belongs to running builds."""
@@ -95,7 +89,7 @@ def on_the_bus(stack: Stack) -> list[str]:
     async def look() -> list[str]:
         bus = await NatsBus.connect(stack.nats.url)
         try:
-            found = [f"{name}: {e.key}" for name, ttl in BUCKETS.items() for e in await (await bus.bucket(name, ttl=ttl)).entries()]
+            found = [f"{name}: {e.key}" for name in BUCKETS for e in await (await bus.bucket(name, ttl=subjects.TTL[name])).entries()]
             if waiting := await bus.depth(subjects.BUILDS):
                 found.append(f"{subjects.BUILDS}: {waiting}")
             return found

@@ -19,6 +19,7 @@ from services.solver.core.questions import FetchRecords, LinksFound, QueryLinks,
 from services.solver.ports import ClaimWish
 from shared.blobs.memory import MemoryBlobs
 from shared.bus.calls import Calls
+from shared.bus.holds import Life
 from shared.bus.memory import MemoryBus
 from shared.model import Ref
 from shared.run import Mesh, Readiness
@@ -88,8 +89,8 @@ class World:
         await asyncio.wait([task])
 
     async def leader(self) -> str:
-        entry = await (await self.bus.bucket(subjects.KV_LEADERS, ttl=leadership.TTL)).get(leadership.KEY)
-        return entry.value.decode() if entry is not None else ""
+        entry = await (await self.bus.bucket(subjects.KV_LEADERS, ttl=leadership.LIFE.ttl)).get(leadership.KEY)
+        return entry.value.decode().partition(" ")[0] if entry is not None else ""
 
     async def save(self, op: str, name: str) -> None:
         """A result of `op` on `base`."""
@@ -121,9 +122,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"TTL": 0.4, "RENEW": 0.05, "LOOK": 0.02}.items():
-        monkeypatch.setattr(leadership, name, value)
-    monkeypatch.setattr("services.cachestore.service.LEAD_TTL", 0.4)
+    monkeypatch.setattr(leadership, "LIFE", Life(ttl=0.4, renew=0.05, look=0.02, margin=0.1))
 
 
 async def test_what_one_stored_the_next_knows(tmp_path: Path) -> None:
@@ -160,7 +159,7 @@ async def test_a_lead_that_was_taken_is_noticed(tmp_path: Path) -> None:
     async with world(tmp_path) as mesh:
         await mesh.start("c1")
         await mesh.ready("c1")
-        bucket = await mesh.bus.bucket(subjects.KV_LEADERS, ttl=leadership.TTL)
+        bucket = await mesh.bus.bucket(subjects.KV_LEADERS, ttl=leadership.LIFE.ttl)
         await bucket.put(leadership.KEY, b"other")
         async with asyncio.timeout(5):
             while mesh.running["c1"][1].calls.statistics()["served"] or await mesh.leader() != "c1":  # noqa: ASYNC110

@@ -23,7 +23,7 @@ from services.executor.adapters.publishing import Neighbours, Publisher
 from services.executor.adapters.ref_files import RefFiles
 from services.executor.adapters.send_trees import TreeSender
 from services.executor.adapters.sources.drivers import make_drivers
-from services.executor.adapters.sources.fleet_flight import TTL as PULL_TTL
+from services.executor.adapters.sources.fleet_flight import LIFE as PULL_LIFE
 from services.executor.adapters.sources.fleet_flight import FleetFlight
 from services.executor.adapters.sources.image_store import Origins
 from services.executor.adapters.sources.layer_fetch import LayerFetch
@@ -132,7 +132,7 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
     home, store, threads = parts.home, parts.store, parts.threads
     hashes = ContentHashes(parts.root / "hashes")
     origins = Origins(pool=http, hosts=config.registries, links=mesh.sessions)
-    pulls = None if mesh.alone else await mesh.bus.bucket(subjects.KV_PULLS, ttl=PULL_TTL)
+    pulls = None if mesh.alone else await mesh.bus.bucket(subjects.KV_PULLS, ttl=PULL_LIFE.ttl)
     fleet = FleetFlight(pulls, home)
     fetch = LayerFetch(mesh.blobs, origins, Flight(tasks), fleet)
     materialise = Materialise(

@@ -35,7 +35,7 @@ class Library:
 
 async def test_what_ends_while_it_is_announced_again_is_gone() -> None:
     library = Library()
-    bucket = NatsKeyValue(library, "builds", ttl=30.0)
+    bucket = NatsKeyValue(library, library, "builds", ttl=30.0)  # type: ignore[arg-type]
     await bucket.open()
     for key in ("one", "two", "stays"):
         await bucket.put(key, b"x")

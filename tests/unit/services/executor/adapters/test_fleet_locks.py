@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from services.executor.adapters.fleet_locks import FleetLocks
+from shared.bus.holds import Life
 from shared.bus.memory import MemoryBus
 from shared.errors import BuildFailed, CallLost
 from shared.wire import subjects
@@ -44,7 +45,7 @@ async def test_a_holder_that_is_gone_holds_nobody_up_for_long() -> None:
     bus = MemoryBus()
     bucket = await bus.bucket(subjects.KV_LOCKS, ttl=SHORT)
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
-        locks = FleetLocks(bus, tasks, ttl=SHORT, renew=0.1)
+        locks = FleetLocks(bus, tasks, life=Life(ttl=SHORT, renew=0.1, look=0.05))
         async with locks.hold("one"):
             (held,) = await bucket.entries()
         await bucket.create(held.key, b"somebody who died")
@@ -57,7 +58,7 @@ async def test_who_has_lost_it_is_stopped() -> None:
     bus = MemoryBus()
     bucket = await bus.bucket(subjects.KV_LOCKS, ttl=SHORT)
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
-        locks = FleetLocks(bus, tasks, ttl=SHORT, renew=0.05)
+        locks = FleetLocks(bus, tasks, life=Life(ttl=SHORT, renew=0.05, look=0.05))
         with pytest.raises(CallLost, match="the lock of 'one' was lost"):
             async with locks.hold("one"):
                 (held,) = await bucket.entries()

@@ -2,19 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from services.executor.adapters.sources import fleet_flight
 from services.executor.adapters.sources.fleet_flight import FleetFlight
+from shared.bus.holds import Life
 from shared.bus.memory import MemoryBus
 from shared.errors import Unavailable
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet_flight, "LOOK", 0.01)
-    monkeypatch.setattr(fleet_flight, "RENEW", 0.05)
+QUICK = Life(ttl=5.0, renew=0.05, look=0.01)
 
 
 class Download:
@@ -48,7 +45,7 @@ async def test_one_of_many_downloads() -> None:
     download = Download()
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
         for who in ("e1", "e2", "e3"):
-            tasks.create_task(FleetFlight(bucket, who).do("key", download.by(who), download.done))  # type: ignore[arg-type]
+            tasks.create_task(FleetFlight(bucket, who, life=QUICK).do("key", download.by(who), download.done))  # type: ignore[arg-type]
         await download.begun.wait()
         await asyncio.sleep(0.05)
         download.go_on.set()
@@ -63,8 +60,8 @@ async def test_a_failure_is_the_first_ones_alone() -> None:
     download.error = Unavailable("429")
     download.go_on.set()
     with pytest.raises(Unavailable, match="429"):
-        await FleetFlight(bucket, "e1").do("key", download.by("e1"), download.done)  # type: ignore[arg-type]
-    await FleetFlight(bucket, "e2").do("key", download.by("e2"), download.done)  # type: ignore[arg-type]
+        await FleetFlight(bucket, "e1", life=QUICK).do("key", download.by("e1"), download.done)  # type: ignore[arg-type]
+    await FleetFlight(bucket, "e2", life=QUICK).do("key", download.by("e2"), download.done)  # type: ignore[arg-type]
     assert download.runs == ["e1", "e2"]
 
 
@@ -75,17 +72,17 @@ async def test_a_dead_executor_is_not_waited_for() -> None:
     download = Download()
     download.go_on.set()
     async with asyncio.timeout(5):
-        await FleetFlight(bucket, "e2").do("key", download.by("e2"), download.done)  # type: ignore[arg-type]
+        await FleetFlight(bucket, "e2", life=QUICK).do("key", download.by("e2"), download.done)  # type: ignore[arg-type]
     assert download.runs == ["e2"]
 
 
 async def test_a_long_download_keeps_its_key() -> None:
     """Longer than the key lives without renewal."""
     bucket = await MemoryBus().bucket("pulls", ttl=0.2)
-    download = Download()
+    download, life = Download(), replace(QUICK, ttl=0.2)
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
         for who in ("e1", "e2"):
-            tasks.create_task(FleetFlight(bucket, who).do("key", download.by(who), download.done))  # type: ignore[arg-type]
+            tasks.create_task(FleetFlight(bucket, who, life=life).do("key", download.by(who), download.done))  # type: ignore[arg-type]
         await download.begun.wait()
         await asyncio.sleep(0.5)
         download.go_on.set()
@@ -96,5 +93,20 @@ async def test_without_a_fleet_it_just_runs() -> None:
     """Nobody is asked."""
     download = Download()
     download.go_on.set()
-    await FleetFlight(None, "e1").do("key", download.by("e1"), download.done)  # type: ignore[arg-type]
+    await FleetFlight(None, "e1", life=QUICK).do("key", download.by("e1"), download.done)  # type: ignore[arg-type]
     assert download.runs == ["e1"]
+
+
+async def test_a_hold_that_another_one_has_now_is_not_released() -> None:
+    """This executor stood still, its key expired, and somebody else downloads."""
+    bucket = await MemoryBus().bucket("pulls", ttl=5.0)
+    download = Download()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(FleetFlight(bucket, "e1", life=QUICK).do("key", download.by("e1"), download.done))  # type: ignore[arg-type]
+        await download.begun.wait()
+        await bucket.put("key", b"e2 another")
+        await asyncio.sleep(3 * QUICK.renew)
+        download.go_on.set()
+    left = await bucket.get("key")
+    assert left is not None
+    assert left.value == b"e2 another"
