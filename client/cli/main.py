@@ -17,10 +17,11 @@ VERBS: Final = {
     "top": "show builds, executors, slots and queues now",
     "doctor": "say what this machine lacks, and how to mend it",
     "up": "run all services in this process",
-    "certs": "make the certificates of a fleet and of its clients",
+    "certs": "make the certificates and keys of a fleet, and certificates of its clients",
+    "store": "make the bucket of a MinIO, and a user for each service of a fleet",
 }
 
-SERVER_SIDE: Final = {"up": "services.__main__", "certs": "services.certs"}
+SERVER_SIDE: Final = {"up": "services.__main__", "certs": "services.certs", "store": "services.store"}
 """Verbs that are a program of the services', not a client's."""
 
 

@@ -186,16 +186,18 @@ job "buildmesh-cachestore" {
         EOT
       }
 
+      template { # this service's own key of the blob store, from the same place as its certificates
+        destination = "secrets/aws"
+        change_mode = "restart"
+        perms       = "0644"
+        data        = "{{ with nomadVar \"nomad/jobs/buildmesh-cachestore\" }}{{ .aws }}{{ end }}"
+      }
+
       template {
         destination = "secrets/blobs.env"
         env         = true
         change_mode = "noop"
-        data        = <<-EOT
-          {{ with nomadVar "nomad/jobs" }}
-          AWS_ACCESS_KEY_ID={{ .s3_access_key }}
-          AWS_SECRET_ACCESS_KEY={{ .s3_secret_key }}
-          {{ end }}
-        EOT
+        data        = "AWS_SHARED_CREDENTIALS_FILE={{ env \"NOMAD_SECRETS_DIR\" }}/aws"
       }
 
       dynamic "template" { # the certificates of this service, as `buildmesh certs` has written them into Nomad's variables

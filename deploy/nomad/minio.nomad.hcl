@@ -1,4 +1,5 @@
-# MinIO: the blob store. Any other S3 will do: then leave this job out and write its address into `blobs` of the services.
+# MinIO: the blob store, and a user in it for each service. Any other S3 will do: then leave this job out, write its address into `blobs` of the
+# services, and its key into certs/<service>/aws before `certs/nomad/put`.
 #
 #   nomad job run minio.nomad.hcl        README.md says in which order, and what a node needs
 
@@ -21,6 +22,24 @@ variable "driver" {
 variable "command" {
   type    = string
   default = "minio"
+}
+
+variable "own_image" {
+  type        = string
+  default     = "buildmesh:latest"
+  description = "Buildmesh's image: it makes the bucket and the users (`buildmesh store`)."
+}
+
+variable "python" {
+  type        = string
+  default     = "python"
+  description = "With raw_exec: the interpreter that has Buildmesh's requirements."
+}
+
+variable "environment" {
+  type        = map(string)
+  default     = {}
+  description = "With raw_exec: PYTHONPATH of the checkout."
 }
 
 variable "port" {
@@ -135,9 +154,9 @@ job "buildmesh-minio" {
         env         = true
         change_mode = "restart"
         data        = <<-EOT
-          {{ with nomadVar "nomad/jobs" }}
-          MINIO_ROOT_USER={{ .s3_access_key }}
-          MINIO_ROOT_PASSWORD={{ .s3_secret_key }}
+          {{ with nomadVar "nomad/jobs/buildmesh-minio" }}
+          MINIO_ROOT_USER={{ .user }}
+          MINIO_ROOT_PASSWORD={{ .password }}
           {{ end }}
         EOT
       }
@@ -156,6 +175,57 @@ job "buildmesh-minio" {
         cpu        = 1000
         memory     = 1024
         memory_max = 4096
+      }
+    }
+
+    task "users" { # the bucket, and a user with its own rights for each service; again at each start, which changes nothing
+      driver = var.driver
+      user   = var.driver == "docker" ? "10001:10001" : "root"
+      env    = var.environment
+
+      lifecycle {
+        hook = "poststart"
+      }
+
+      dynamic "config" {
+        for_each = var.driver == "docker" ? [1] : []
+        content {
+          image           = var.own_image
+          command         = "python"
+          args            = ["-m", "services.store", "--blobs", "s3://${NOMAD_ADDR_s3}/buildmesh${var.tls ? "?tls=mesh" : ""}", "--certificates", "${NOMAD_SECRETS_DIR}", "--users", "${NOMAD_SECRETS_DIR}/users"]
+          cap_drop        = ["all"]
+          security_opt    = ["no-new-privileges"]
+          readonly_rootfs = true
+        }
+      }
+
+      dynamic "config" {
+        for_each = var.driver == "docker" ? [] : [1]
+        content {
+          command = var.python
+          args    = ["-m", "services.store", "--blobs", "s3://${NOMAD_ADDR_s3}/buildmesh${var.tls ? "?tls=mesh" : ""}", "--certificates", "${NOMAD_SECRETS_DIR}", "--users", "${NOMAD_SECRETS_DIR}/users"]
+        }
+      }
+
+      template {
+        destination = "secrets/store.env"
+        env         = true
+        data        = "AWS_SHARED_CREDENTIALS_FILE={{ env \"NOMAD_SECRETS_DIR\" }}/aws"
+      }
+
+      dynamic "template" {
+        for_each = merge({ "ca.pem" = "ca", "aws" = "aws" }, { for service in ["gateway", "frontend", "solver", "exporter", "cachestore", "executor"] : "users/${service}" => "aws_${service}" })
+        content {
+          destination = "secrets/${template.key}"
+          change_mode = "restart"
+          perms       = "0644"
+          data        = "{{ with nomadVar \"nomad/jobs/buildmesh-minio\" }}{{ .${template.value} }}{{ end }}"
+        }
+      }
+
+      resources {
+        cpu    = 100
+        memory = 128
       }
     }
   }

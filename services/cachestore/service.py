@@ -20,7 +20,6 @@ from services.cachestore.adapters.keys_sqlite import SqliteKeyStore
 from services.cachestore.adapters.leadership import Leadership
 from services.cachestore.adapters.questions import Questions
 from services.cachestore.config import CachestoreConfig
-from services.cachestore.core.blob_sweep import BlobSweep
 from services.cachestore.core.gc_policy import Limits
 from services.cachestore.core.key_graph import KeyGraph
 from services.cachestore.core.run_claims import RunClaims
@@ -93,11 +92,12 @@ class Cachestore:
         self._leases: dict[str, float] = {}
         self._garbage = BlobGarbage(
             blobs=mesh.blobs,
+            claims=mesh.claims,
             graph=self._graph,
             holders=holders,
             pins=kept.pins,
             mounts=kept.mounts,
-            sweep=BlobSweep(patient=not mesh.alone),
+            patient=not mesh.alone,
             builds_running=self._builds_running,
         )
         self._questions = Questions(self._graph, usable=self._usable, changed=self._dirty.set, counter=counter)

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 
 from shared.errors import InvalidInput
 
+FILE = "AWS_SHARED_CREDENTIALS_FILE"
+
 
 def credentials(environment: Mapping[str, str]) -> tuple[str, str]:
     """Access key and secret from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else from the profile AWS_PROFILE (`default`) of the file
     AWS_SHARED_CREDENTIALS_FILE; empty ones when nothing is said. Raises InvalidInput for a file that is named and can't be used."""
     key, secret = environment.get("AWS_ACCESS_KEY_ID", ""), environment.get("AWS_SECRET_ACCESS_KEY", "")
-    path = environment.get("AWS_SHARED_CREDENTIALS_FILE", "")
+    path = environment.get(FILE, "")
     if key or not path:
         return key, secret
     profile = environment.get("AWS_PROFILE") or "default"
@@ -20,6 +22,6 @@ def credentials(environment: Mapping[str, str]) -> tuple[str, str]:
             file.read_file(text)
         return file[profile]["aws_access_key_id"], file[profile]["aws_secret_access_key"]
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"AWS_SHARED_CREDENTIALS_FILE: can't read {path}: {type(error).__name__}") from None
+        raise InvalidInput(f"{FILE}: can't read {path}: {type(error).__name__}") from None
     except (configparser.Error, KeyError):  # the parser's words would show the lines
-        raise InvalidInput(f"AWS_SHARED_CREDENTIALS_FILE: {path} has no usable profile {profile!r}") from None
+        raise InvalidInput(f"{FILE}: {path} has no usable profile {profile!r}") from None

@@ -71,17 +71,42 @@ class S3Settings:
         )
 
 
-def _make_bucket(client: Any, name: str) -> None:
-    """Services start together: whoever comes second finds the bucket made, between its question and its order too."""
+def make_bucket(client: Any, name: str) -> None:
+    """Services start together: whoever comes second finds the bucket made, between its question and its order too. Who has a key of
+    its own (s3_rights.py) may not even ask: then it was made with the key."""
     from minio.error import S3Error
 
-    if client.bucket_exists(name):
-        return
     try:
-        client.make_bucket(name)
+        if not client.bucket_exists(name):
+            client.make_bucket(name)
     except S3Error as error:
-        if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+        if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists", "AccessDenied"):
             raise
+
+
+def http_pool(settings: S3Settings) -> Any:
+    """Connections that trust what the settings say."""
+    import urllib3
+
+    trust: dict[str, Any] = {"ca_certs": settings.ca} if settings.ca else {}
+    if settings.server_name:
+        trust |= {"assert_hostname": settings.server_name, "server_hostname": settings.server_name}
+    retries = urllib3.Retry(total=4, backoff_factor=0.2)
+    return urllib3.PoolManager(maxsize=THREADS, timeout=urllib3.Timeout(connect=5.0, read=60.0), retries=retries, **trust)
+
+
+def client_of(settings: S3Settings) -> Any:
+    """The library's, of which nothing has been asked yet."""
+    from minio import Minio
+
+    return Minio(
+        settings.endpoint,
+        access_key=settings.access_key,
+        secret_key=settings.secret_key,
+        secure=settings.tls,
+        region=settings.region,
+        http_client=http_pool(settings),
+    )
 
 
 class S3Reader:
@@ -153,17 +178,8 @@ class S3Blobs:
             return self._made
 
     def _open(self) -> Any:
-        import urllib3
-        from minio import Minio
-
-        s = self._settings
-        trust: dict[str, Any] = {"ca_certs": s.ca} if s.ca else {}
-        if s.server_name:
-            trust |= {"assert_hostname": s.server_name, "server_hostname": s.server_name}
-        retries = urllib3.Retry(total=4, backoff_factor=0.2)
-        pool = urllib3.PoolManager(maxsize=THREADS, timeout=urllib3.Timeout(connect=5.0, read=60.0), retries=retries, **trust)
-        client = Minio(s.endpoint, access_key=s.access_key, secret_key=s.secret_key, secure=s.tls, region=s.region, http_client=pool)
-        _make_bucket(client, s.bucket)
+        client = client_of(self._settings)
+        make_bucket(client, self._settings.bucket)
         return client
 
     def _name(self, digest: Digest) -> str:

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from shared.blobs.ports import Blobs
+from shared.blobs.s3_rights import CLAIMS
 from shared.blobs.wrappers import DeduplicatedBlobs, FastSlowBlobs, MeteredBlobs, VerifyingBlobs
 from shared.bus.calls import Calls
 from shared.bus.ports import Bus
@@ -25,6 +26,9 @@ from shared.telemetry.logs import parse_level
 from shared.telemetry.tracing import Sink
 from shared.wire.codec import Codec
 
+if TYPE_CHECKING:
+    from shared.blobs.s3 import S3Settings
+
 MAX_CLAIM = 64 * 1024 * 1024  # bytes of a message that went through the blob store
 
 
@@ -34,7 +38,8 @@ class MeshConfig:
 
     `bus`: `memory://` | `nats://[user:password@]host:port[,…]` | `tls://host:port[,tls://…]`.
     `blobs`: `file:///folder` | `s3://[key:secret@]host:port/bucket[/prefix][?tls=true&region=…]` (key and secret else from
-    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SHARED_CREDENTIALS_FILE). The bucket is made when it isn't there. `tls=true`: the
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SHARED_CREDENTIALS_FILE). The bucket is made when it isn't there and the key
+    may do so (`buildmesh store` makes a bucket, and keys with rights for each service). `tls=true`: the
     server's certificate is for its host and one that the machine trusts; `tls=mesh`: it is the fleet's for minio.buildmesh.
     `certificates`: folder with ca.pem, cert.pem and key.pem (certificates.py), for tls:// (a server called nats.buildmesh), `tls=mesh` and
     the gateways' relays; "" = none: tls:// then trusts what the machine trusts.
@@ -111,10 +116,31 @@ async def open_bus(
     raise InvalidInput(f"bus {url!r}: known are memory:// and nats://")
 
 
+def s3_settings(url: str, environment: Mapping[str, str], certificates: Certificates | None) -> "S3Settings":
+    """Of an `s3://` URL. Raises InvalidInput when it wants certificates and there are none."""
+    from shared.blobs.s3 import S3Settings
+
+    parts = urlsplit(url)
+    settings = S3Settings.parse(parts, dict(parse_qsl(parts.query)), environment)
+    if not settings.of_fleet:
+        return settings
+    if certificates is None:
+        raise InvalidInput("blobs with tls=mesh: no `certificates` are given")
+    return replace(settings, ca=str(certificates.ca), server_name=role_name("minio"))
+
+
 def open_blobs(
-    url: str, *, near: Path | None = None, environment: dict[str, str] | None = None, certificates: Certificates | None = None
+    url: str,
+    *,
+    near: Path | None = None,
+    environment: dict[str, str] | None = None,
+    certificates: Certificates | None = None,
+    below: str = "",
 ) -> Any:
-    """The store of this URL, verified; a remote one with near copies in `near`. Raises InvalidInput for an unknown scheme."""
+    """The store of this URL, verified; a remote one with near copies in `near`, and under its prefix `below`.
+
+    Raises InvalidInput for an unknown scheme.
+    """
     parts = urlsplit(url)
     match parts.scheme:
         case "file":
@@ -123,13 +149,10 @@ def open_blobs(
             return DiskBlobs(Path(unquote(parts.path)))
         case "s3":
             from shared.blobs.disk import DiskBlobs
-            from shared.blobs.s3 import S3Blobs, S3Settings
+            from shared.blobs.s3 import S3Blobs
 
-            settings = S3Settings.parse(parts, dict(parse_qsl(parts.query)), environment or {})
-            if settings.of_fleet:
-                if certificates is None:
-                    raise InvalidInput("blobs with tls=mesh: no `certificates` are given")
-                settings = replace(settings, ca=str(certificates.ca), server_name=role_name("minio"))
+            settings = s3_settings(url, environment or {}, certificates)
+            settings = replace(settings, prefix=settings.prefix + below)
             far = DeduplicatedBlobs(VerifyingBlobs(S3Blobs(settings)))
             return FastSlowBlobs(DiskBlobs(near), far) if near is not None else far
         case "memory":
@@ -146,6 +169,7 @@ class Parts:
     instance: str
     bus: Bus
     blobs: Blobs
+    claims: Blobs
     sinks: tuple[Sink, ...]
     log: Log
     metrics: Metrics
@@ -169,7 +193,11 @@ async def open_parts(config: MeshConfig, *, environment: dict[str, str] | None =
     certificates = Certificates(folder=Path(config.certificates)) if config.certificates else None
     log = Log(level=parse_level(config.log_level), format=config.log_format)
     async with open_exporter(environment) as sinks:
-        blobs = _metered(_blobs_of(config, environment, certificates), metrics, urlsplit(config.blobs or "file:").scheme)
+        scheme = urlsplit(config.blobs or "file:").scheme
+        blobs = claims = _metered(_blobs_of(config, environment, certificates), metrics, scheme)
+        if scheme == "s3":  # where those have access who have none to blobs
+            far = open_blobs(config.blobs, environment=environment, certificates=certificates, below=CLAIMS)
+            claims = _metered(far, metrics, scheme)
         bus = await open_bus(config.bus, kept=config.state / "kept.db", name=name, certificates=certificates, log=log)
         try:
             async with batched(BusSpans(bus, Codec()), INTERVAL) as to_gateways:
@@ -177,6 +205,7 @@ async def open_parts(config: MeshConfig, *, environment: dict[str, str] | None =
                     instance=instance,
                     bus=bus,
                     blobs=blobs,
+                    claims=claims,
                     sinks=(*sinks, to_gateways),
                     log=log,
                     metrics=metrics,
@@ -196,7 +225,7 @@ async def mesh_for(service: str, parts: Parts, *, sessions: SessionLinks) -> Asy
     tracer = Tracer(service_name(parts.environment, service), parts.sinks)
     log = Log(level=parts.log.level, format=parts.log.format, fields={"service": service}, current=tracer.current)
     parts.readiness.expect(service)
-    claims = None if parts.alone else BlobClaims(parts.blobs)
+    claims = None if parts.alone else BlobClaims(parts.claims)
     async with Calls(parts.bus, claims=claims, tracing=tracer) as calls:
         parts.metrics.gauge(names.CALLS_ASKED).watch(lambda: calls.statistics()["asked"])
         parts.metrics.gauge(names.CALLS_SERVED).watch(lambda: calls.statistics()["served"])
@@ -207,6 +236,7 @@ async def mesh_for(service: str, parts: Parts, *, sessions: SessionLinks) -> Asy
             bus=parts.bus,
             calls=calls,
             blobs=parts.blobs,
+            claims=parts.claims,
             sessions=sessions,
             log=log,
             tracer=tracer,

@@ -57,13 +57,15 @@ class Mesh:
 
     A service calls `readiness.up("<service>")` once it can be asked, and watches `readiness.draining` to stop taking new work; `calls`
     drains by itself. `state` is this process's folder: a service keeps its own things in a folder of its name
-    there. `alone` is True in the all-in-one: no other process shares bus and blobs. `certificates`: shown between parts of the fleet.
+    there. `claims` has the messages that are too large for the bus (`blobs` itself where the store can't tell its users apart).
+    `alone` is True in the all-in-one: no other process shares bus and blobs. `certificates`: shown between parts of the fleet.
     """
 
     instance: str
     bus: Bus
     calls: Calls
     blobs: Blobs
+    claims: Blobs
     sessions: SessionLinks
     log: Log
     tracer: Tracer

@@ -138,7 +138,7 @@ async def _reach_blobs(parts: Parts) -> None:
     """Ready means: the blob store has answered once, and its bucket is made. Later it is asked when it is needed."""
     while True:
         try:
-            await parts.blobs.find_missing([sha256_digest(b"")])
+            await parts.claims.find_missing([sha256_digest(b"")])
             break
         except Unavailable as error:
             parts.log.warning("waiting for the blob store", error=error)

@@ -1,4 +1,5 @@
-"""Who may say what to whom: the table of docs/bus.md, by service. The bus enforces it where it can (shared.bus.nats_rights).
+"""Who may say what to whom: the table of docs/bus.md, by service, and what it does with blobs. The bus enforces it where it can
+(shared.bus.nats_rights), and so does the blob store (shared.blobs.s3_rights).
 
 A new subject or bucket has to stand here as well, else a fleet with certificates refuses it (tests/contracts/test_bus_rights.py and
 tests/e2e/test_trust.py notice).
@@ -6,11 +7,12 @@ tests/e2e/test_trust.py notice).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from shared.wire import subjects
 
-__all__ = ["EVERYBODY", "ROLES", "Role", "askers", "makes_streams", "servers", "session_users"]
+__all__ = ["EVERYBODY", "ROLES", "BlobRight", "Role", "askers", "makes_streams", "servers", "session_users"]
 
 EXEC = f"{subjects.EXEC_ANY}.>"
 BRIDGES = "build.*.bridge"
@@ -19,6 +21,15 @@ ONE_EXECUTOR = "executor.*.call"
 ONE_SOLVER = "solver.*.call"
 EVENTS = "build.*.events"
 TRACES = "trace.*"
+
+
+class BlobRight(Enum):
+    """What a service may do with blobs. Who may write may as well delete: what is damaged has to go before it can be put again."""
+
+    READ = "read"
+    WRITE = "write"
+    DELETE = "delete"
+    LIST = "list"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +48,10 @@ class Role:
     makes: bool = False  # the streams of all: who makes one decides where its messages go
     watches: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
+    blobs: frozenset[BlobRight] = frozenset()  # beside messages that are too large for the bus, which everybody leaves and fetches
 
+
+_KEEPS = frozenset({BlobRight.READ, BlobRight.WRITE, BlobRight.DELETE})
 
 EVERYBODY: Final = Role(says=frozenset({subjects.CANCEL, TRACES}), hears=frozenset({subjects.CANCEL}))
 
@@ -51,6 +65,7 @@ ROLES: Final[Mapping[str, Role]] = {
         makes=True,
         watches=frozenset({subjects.KV_EXECUTORS, subjects.KV_SESSIONS, subjects.KV_BUILDS, subjects.KV_HISTORY}),
         writes=frozenset({subjects.KV_SESSIONS, subjects.KV_BUILDS, subjects.KV_HISTORY, subjects.KV_PINS}),
+        blobs=_KEEPS,
     ),
     "frontend": Role(asks=frozenset({RUNS}), answers=frozenset({subjects.FRONTEND})),
     "solver": Role(
@@ -79,11 +94,13 @@ ROLES: Final[Mapping[str, Role]] = {
                 subjects.KV_MOUNTS,
             }
         ),
+        blobs=_KEEPS,
     ),
     "exporter": Role(
         asks=frozenset({subjects.EXECUTOR, ONE_EXECUTOR}),
         answers=frozenset({subjects.EXPORTER}),
         watches=frozenset({subjects.KV_SESSIONS}),
+        blobs=_KEEPS,
     ),
     "cachestore": Role(
         asks=frozenset({ONE_EXECUTOR}),
@@ -101,6 +118,7 @@ ROLES: Final[Mapping[str, Role]] = {
             }
         ),
         writes=frozenset({subjects.KV_LEADERS, subjects.KV_KEYS, subjects.KV_MOUNTS}),
+        blobs=frozenset({BlobRight.READ, BlobRight.DELETE, BlobRight.LIST}),
     ),
 }
 

@@ -124,6 +124,7 @@ async def gateway_world(
             bus=bus,
             calls=calls,
             blobs=blobs,
+            claims=blobs,
             sessions=sessions,
             log=Log(level=Level.ERROR),
             tracer=Tracer("gateway", (spans.append,)),

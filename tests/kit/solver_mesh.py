@@ -310,6 +310,7 @@ def _mesh(bus: MemoryBus, calls: Calls, *, alone: bool) -> Mesh:
         bus=bus,
         calls=calls,
         blobs=MemoryBlobs(),
+        claims=MemoryBlobs(),
         sessions=sessions,
         log=Log(),
         tracer=Tracer("solver", ()),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from shared.blobs.credentials import FILE
 from tests.kit.parts.buildkitd import REPOSITORY
 from tests.kit.parts.minio import S3, s3_server
 from tests.kit.parts.nats import Nats, nats_server
@@ -48,9 +49,16 @@ class Stack:
         config.write_text(toml(self.tables(service, name, port)))
         argv = [sys.executable, "-m", f"services.{service}", "--config", str(config)]
         alive = self._alive[name] = ExitStack()
-        part = alive.enter_context(running(name, argv, folder=folder, ready=lambda: True, env=self.environment, grace=20))
+        part = alive.enter_context(running(name, argv, folder=folder, ready=lambda: True, env=self.environment_of(service), grace=20))
         self.parts[name] = part
         return part
+
+    def environment_of(self, service: str) -> Mapping[str, str]:
+        """With certificates, its own key of the blob store."""
+        if self.certs is None:
+            return self.environment
+        rest = {key: value for key, value in self.environment.items() if key not in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+        return {**rest, FILE: str(self.certs / service / "aws")}
 
     def ready(self, name: str, seconds: float = 20) -> None:
         """Waits until the process says on /readyz that it can work."""

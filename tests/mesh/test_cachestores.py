@@ -57,6 +57,7 @@ class World:
                 bus=self.bus,
                 calls=calls,
                 blobs=MemoryBlobs(),
+                claims=MemoryBlobs(),
                 sessions=None,  # type: ignore[arg-type]
                 log=Log(),
                 tracer=Tracer("cachestore", ()),

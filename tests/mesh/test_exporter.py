@@ -158,6 +158,7 @@ async def world() -> AsyncIterator[World]:
             bus=bus,
             calls=calls,
             blobs=blobs,
+            claims=blobs,
             sessions=client,
             log=Log(),
             tracer=Tracer("exporter", ()),

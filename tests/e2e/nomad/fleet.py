@@ -74,13 +74,12 @@ def fleet(nomad: Nomad, folder: Path) -> Iterator[Fleet]:
     certs = folder / "certs"
     assert make_certificates(["--out", str(certs)]) == 0
     run([certs / "nomad/put"], env=nomad.environment, seconds=60)
-    nomad.call("var", "put", "nomad/jobs", "s3_access_key=buildmesh-test", "s3_secret_key=buildmesh-test-secret")
     port = free_port()
     raw: dict[str, object] = {"driver": "raw_exec"}
     python: dict[str, object] = {**raw, "python": sys.executable, "environment": {"PYTHONPATH": str(REPOSITORY)}, "drain": 60}
     own: dict[str, dict[str, object]] = {
         "nats": {**raw, "command": nats_program(), "port": free_port()},
-        "minio": {**raw, "command": program("minio"), "port": free_port()},
+        "minio": {**raw, "command": program("minio"), "port": free_port(), **{key: python[key] for key in ("python", "environment")}},
         **{service: dict(python) for service in SERVICES},
     }
     own["gateway"]["port"] = port

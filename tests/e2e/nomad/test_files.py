@@ -39,9 +39,10 @@ def test_a_service_rolls_and_drains(service: str) -> None:
 
 @pytest.mark.parametrize("name", [*SERVICES, "nats", "minio", "jaeger"])
 def test_only_the_executor_has_rights(name: str) -> None:
-    (task,) = group(JOBS / f"{name}.nomad.hcl")["Tasks"]
+    task, *more = group(JOBS / f"{name}.nomad.hcl")["Tasks"]
     config = task["Config"]
 
+    assert [(other["Name"], other["Config"]["cap_drop"]) for other in more] == ([("users", ["all"])] if name == "minio" else [])
     assert (task["Driver"], config["cap_drop"]) == ("docker", ["all"])
     assert ("cap_add" in config) == (name == "executor")
     assert not config.get("privileged")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from services.store import main as make_users
+from shared.blobs.credentials import FILE, credentials
 from tests.kit.parts.process import NotHere, Part, accepts, free_port, http_ok, program, running
 
 ACCESS_KEY: Final = "buildmesh-test"
@@ -38,24 +40,32 @@ class S3:
 
 @contextmanager
 def s3_server(folder: Path, *, port: int | None = None, certs: Path | None = None) -> Iterator[S3]:
-    """Its files are in `folder`/data; give the same folder and port again to start it anew. `certs`: what `buildmesh certs` has filled."""
+    """Its files are in `folder`/data; give the same folder and port again to start it anew.
+
+    `certs`: what `buildmesh certs` has filled; each service is a user then, with the key in its folder there.
+    """
     port = port or free_port()
     data = folder / "data"
     (data / BUCKET).mkdir(parents=True, exist_ok=True)
-    with _server(folder, data, f"127.0.0.1:{port}", port, certs) as part:
-        yield S3(
+    root = (ACCESS_KEY, SECRET_KEY) if certs is None else credentials({FILE: str(certs / "minio/aws")})
+    with _server(folder, data, f"127.0.0.1:{port}", port, certs, root) as part:
+        made = S3(
             endpoint=f"127.0.0.1:{port}",
-            access_key=ACCESS_KEY,
-            secret_key=SECRET_KEY,
+            access_key=root[0],
+            secret_key=root[1],
             bucket=BUCKET,
             data=data,
             part=part,
             secure=certs is not None,
         )
+        if certs is not None:
+            words = ["--blobs", made.url, "--certificates", str(certs / "minio"), "--users", str(certs / "minio/users"), "--wait", "20"]
+            assert make_users(words, made.environment) == 0
+        yield made
 
 
 @contextmanager
-def _server(folder: Path, data: Path, address: str, port: int, certs: Path | None) -> Iterator[Part]:
+def _server(folder: Path, data: Path, address: str, port: int, certs: Path | None, root: tuple[str, str]) -> Iterator[Part]:
     try:
         minio = program("minio")
     except NotHere:
@@ -67,8 +77,8 @@ def _server(folder: Path, data: Path, address: str, port: int, certs: Path | Non
             yield part
         return
     env = {
-        "MINIO_ROOT_USER": ACCESS_KEY,
-        "MINIO_ROOT_PASSWORD": SECRET_KEY,
+        "MINIO_ROOT_USER": root[0],
+        "MINIO_ROOT_PASSWORD": root[1],
         "MINIO_BROWSER": "off",
         "MINIO_UPDATE": "off",
         "MINIO_CALLHOME_ENABLE": "off",

@@ -15,7 +15,7 @@ def test_the_first_run_makes_a_client_and_says_what_it_wrote(tmp_path: Path, cap
     printed = capsys.readouterr().out.split()
     assert code == 0
     assert f"{tmp_path}/c/clients/me" in printed
-    assert len(printed) == 10
+    assert len(printed) == 16
 
 
 def test_more_clients_come_later(tmp_path: Path) -> None:

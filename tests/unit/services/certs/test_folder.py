@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from services.certs.folder import Folder
+from services.certs.folder import Folder, aws_file
+from shared.blobs.credentials import FILE, credentials
 from shared.run.certificates import Certificates
+from shared.wire.roles import ROLES
 
 NOW = datetime.now(UTC)
 
@@ -81,6 +83,41 @@ def test_keys_are_for_their_owner(certs: Path) -> None:
 
     assert len(keys) == 13
     assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
+
+
+def keys(folder: Path) -> dict[str, tuple[str, str]]:
+    return {role: credentials({FILE: str(folder / role / "aws")}) for role in (*ROLES, "minio")}
+
+
+def test_each_service_has_a_key_of_the_blob_store(certs: Path) -> None:
+    """And MinIO has one that none of them has; it reads it in its own way, and `buildmesh store` all of them."""
+    made = keys(certs)
+
+    assert {role: key for role, (key, _) in made.items()} == {**{role: role for role in ROLES}, "minio": "buildmesh"}
+    assert len({secret for _, secret in made.values()}) == len(ROLES) + 1
+    assert ((certs / "minio/user").read_text(), (certs / "minio/password").read_text()) == made["minio"]
+    assert {role: credentials({FILE: str(certs / "minio/users" / role)}) for role in ROLES} == {role: made[role] for role in ROLES}
+    secret = [certs / "minio/password", *certs.glob("*/aws"), *certs.glob("minio/users/*")]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in secret} == {0o600}
+
+
+def test_keys_stay_but_nobody_keeps_minios(tmp_path: Path) -> None:
+    """Somebody's own S3 needs the key that was put there; a fleet of before had MinIO's key everywhere."""
+    for role in ("gateway", "solver"):
+        (tmp_path / role).mkdir()
+    (tmp_path / "minio").mkdir()
+    (tmp_path / "minio/user").write_text("old-root")
+    (tmp_path / "minio/password").write_text("old-password\n")
+    (tmp_path / "gateway/aws").write_bytes(aws_file("of-another-s3", "its-secret"))
+    (tmp_path / "solver/aws").write_bytes(aws_file("old-root", "old-password"))
+    folder = Folder(path=tmp_path, now=NOW, days=30)
+    folder.fill(public_names=["localhost"], clients=[])
+    first = keys(tmp_path)
+    folder.fill(public_names=["localhost"], clients=[])
+
+    assert (first["minio"], first["gateway"]) == (("old-root", "old-password"), ("of-another-s3", "its-secret"))
+    assert first["solver"][0] == "solver"
+    assert keys(tmp_path) == first
 
 
 def content(folder: Path) -> dict[Path, bytes]:
