@@ -20,7 +20,7 @@ from shared.blobs.credentials import credentials
 from shared.blobs.ports import BlobReader
 from shared.blobs.spool import Spool
 from shared.blobs.threads import Pool
-from shared.errors import BlobMissing, InvalidInput, Unavailable
+from shared.errors import BlobMissing, InvalidInput, Unavailable, first_failure
 from shared.model import Digest, is_digest, parse_digest
 
 T = TypeVar("T")
@@ -291,9 +291,12 @@ class S3Blobs:
 
 
 async def _each(digests: Collection[Digest], look: Callable[[Digest], Any]) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        for digest in digests:
-            tasks.create_task(look(digest))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for digest in digests:
+                tasks.create_task(look(digest))
+    except BaseExceptionGroup as group:
+        raise first_failure(group) from None
 
 
 def _batch(listing: Any) -> list[Any]:

@@ -19,7 +19,7 @@ def test_every_health_check_is_green(fleet: Fleet) -> None:
     states = {found.service: found.health or found.exit_code for found in fleet.compose.containers()}
 
     services = (*CONFINED, "executor", "nats", "minio", "jaeger", "prometheus")
-    assert states == {**dict.fromkeys(services, "healthy"), "credentials": 0}
+    assert states == {**dict.fromkeys(services, "healthy"), "credentials": 0, "store": 0}
 
 
 def test_only_the_gateway_is_open_and_on_loopback(fleet: Fleet) -> None:

@@ -43,6 +43,24 @@ def test_a_frontend_can_not_speak_as_a_solver(fleet: Fleet) -> None:
     assert "permissions violation" not in fleet.compose.call("exec", "-T", "solver", "python", "-c", SAYS_AS_SOLVER)
 
 
+LISTS_BLOBS = (
+    "import os\n"
+    "from pathlib import Path\n"
+    "from shared.blobs.s3 import client_of\n"
+    "from shared.run.backends import s3_settings\n"
+    "from shared.run.certificates import Certificates\n"
+    "own = Certificates(folder=Path('/run/credentials'))\n"
+    "try: print(len(list(client_of(s3_settings(os.environ['BUILDMESH_MESH__BLOBS'], os.environ, own)).list_objects('buildmesh'))))\n"
+    "except Exception as error: print(getattr(error, 'code', error))\n"
+)
+
+
+def test_a_service_has_its_own_rights_in_the_blob_store(fleet: Fleet) -> None:
+    """MinIO knows each by its key (tests/contracts/test_blob_rights.py tries all of them)."""
+    assert "AccessDenied" in fleet.compose.call("exec", "-T", "frontend", "python", "-c", LISTS_BLOBS)
+    assert fleet.compose.call("exec", "-T", "cachestore", "python", "-c", LISTS_BLOBS).strip().isdigit()
+
+
 def test_clients_show_certificates(fleet: Fleet, from_busybox: list[str], tmp_path: Path) -> None:
     """With BUILDMESH_TLS=1: who has none is refused, who has one builds and knows the gateway."""
     secured = replace(fleet.compose, env={**fleet.compose.env, "BUILDMESH_TLS": "1"})
