@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from services.executor.core.signatures.git_objects import SignatureWish
 from shared.errors import InvalidInput
 from shared.model import is_digest
 from shared.oci import Reference, parse_reference
@@ -48,7 +49,7 @@ class LocalSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSource:
-    """`http://`, `https://`. `perm` 0 = default (0600)."""
+    """`http://`, `https://`. `perm` 0 = default (0600). `signature`: armored, over the body, by one of `public_key`; both or none."""
 
     url: str
     checksum: str = ""
@@ -58,6 +59,8 @@ class HttpSource:
     gid: int = 0
     auth_header_secret: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    public_key: bytes = b""
+    signature: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,7 @@ class GitSource:
     bundle_session: str = ""
     bundle_store: str = ""
     checkout_bundle: bool = False
+    signature: SignatureWish | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,9 +218,9 @@ def _http(url: str, attrs: Mapping[str, str]) -> HttpSource:
     checksum = attrs.get("http.checksum", "")
     if checksum and not is_digest(checksum):
         raise InvalidInput(f"invalid http.checksum: {checksum[:100]!r}")
-    for key in ("http.sig.pubkey", "http.sig.signature"):
-        if attrs.get(key):
-            raise InvalidInput(f"{key}: signature verification of http sources is not supported by this server yet")
+    key, signature = attrs.get("http.sig.pubkey", ""), attrs.get("http.sig.signature", "")
+    if bool(key) != bool(signature):
+        raise InvalidInput("http signature verification requires both pubkey and signature")
     prefix = "http.header."
     headers = {k.removeprefix(prefix).lower(): v for k, v in attrs.items() if k.startswith(prefix)}
     # others are ignored, as BuildKit does: a client may not set arbitrary headers
@@ -229,6 +233,8 @@ def _http(url: str, attrs: Mapping[str, str]) -> HttpSource:
         filename=_filename(attrs.get("http.filename", "")),
         auth_header_secret=attrs.get("http.authheadersecret", ""),
         headers=headers,
+        public_key=_bytes(key),
+        signature=_bytes(signature),
         **_ownership(attrs),
     )
 
@@ -279,8 +285,6 @@ def _git(rest: str, attrs: Mapping[str, str]) -> GitSource:
     mtime = attrs.get("git.mtime", "")
     if mtime not in ("", "checkout", "commit"):
         raise InvalidInput(f"invalid git.mtime: {mtime[:40]!r}")
-    if any(k.startswith("git.sig.") and v for k, v in attrs.items()):
-        raise InvalidInput("git.sig: signature verification of git sources is not supported by this server yet")
     checksum = attrs.get("git.checksum", "")
     if checksum and (len(checksum) > 64 or any(c not in "0123456789abcdef" for c in checksum)):
         raise InvalidInput(f"invalid checksum {checksum[:100]} for Git URL, expected hex commit hash")
@@ -301,4 +305,25 @@ def _git(rest: str, attrs: Mapping[str, str]) -> GitSource:
         bundle_session=attrs.get("oci.session", ""),
         bundle_store=attrs.get("oci.store", ""),
         checkout_bundle=_flag("git.checkoutbundle", attrs),
+        signature=_signature(attrs),
     )
+
+
+def _signature(attrs: Mapping[str, str]) -> SignatureWish | None:
+    """Once one of these is given there has to be a signature, also where the key was forgotten."""
+    names = ("pubkey", "rejectexpired", "requiresignedtag", "ignoresignedtag")
+    for key in attrs:
+        if key.startswith("git.sig.") and key.removeprefix("git.sig.") not in names:
+            raise InvalidInput(f"unknown attribute {key[:60]!r}: a signature would not be checked as it is meant")
+    if not any(f"git.sig.{name}" in attrs for name in names):
+        return None
+    return SignatureWish(
+        public_key=_bytes(attrs.get("git.sig.pubkey", "")),
+        reject_expired=attrs.get("git.sig.rejectexpired") == "true",
+        require_tag=attrs.get("git.sig.requiresignedtag") == "true",
+        ignore_tag=attrs.get("git.sig.ignoresignedtag") == "true",
+    )
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -7,6 +7,7 @@ import base64
 import dataclasses
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
@@ -32,6 +33,7 @@ from services.executor.core.git_refs import (
     token_scope,
 )
 from services.executor.core.image_keys import source_key
+from services.executor.core.signatures.git_objects import SignatureWish, check_objects
 from services.executor.core.source_ids import GitSource, Source
 from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.threads import Pool
@@ -52,6 +54,7 @@ class GitDriver:
         self._home, self._store, self._links, self._agents = home, store, links, agents
         self._bundles = bundles
         self._turns: Turns[str] = Turns()
+        self._threads = threads
         self._repositories = GitRepositories(store, threads, self._turns)
         self._checkouts = GitCheckouts(store, threads)
         self._seen: BuildMemory[Resolved] = BuildMemory()
@@ -62,7 +65,7 @@ class GitDriver:
         source = _checked(source)
         found = await self._once(source, request.scope, report)
         commit_object, tag_object = "", ""
-        if request.return_object:
+        if request.return_object or source.signature is not None:
             found, commit_object, tag_object = await self._objects(source, found, request.scope.sessions, report)
         return SourceResolved(
             keys=(source_key(cache_key(source, found)),),
@@ -71,8 +74,8 @@ class GitDriver:
             git_ref=found.ref,
             git_checksum=found.checksum,
             git_commit_checksum=found.commit,
-            git_commit_object=os.fsencode(commit_object),
-            git_tag_object=os.fsencode(tag_object),
+            git_commit_object=os.fsencode(commit_object) if request.return_object else b"",
+            git_tag_object=os.fsencode(tag_object) if request.return_object else b"",
         )
 
     async def make(self, source: Source, request: RunOp, report: Reporter) -> Ref | None:
@@ -84,6 +87,8 @@ class GitDriver:
             found = Resolved(ref=known.git_ref, checksum=known.git_checksum, commit=known.git_commit_checksum)
         else:
             found = await self._once(source, request.scope, report)
+            if source.signature is not None:
+                await self._objects(source, found, sessions, report)
         key = f"git-snapshot:{cache_key(source, found)}:{source.subdir}"
         async with self._turns.alone(key):
             snapshot = self._store.find(key)
@@ -123,7 +128,7 @@ class GitDriver:
         return default_branch(output, source.remote)
 
     async def _objects(self, source: GitSource, found: Resolved, sessions: Sequence[str], report: Reporter) -> tuple[Resolved, str, str]:
-        """The raw commit and tag objects, for source policies."""
+        """The raw commit and tag objects, for source policies. Raises BuildFailed when a signature is wanted that is not there."""
         async with self._git(source, sessions, report) as git, self._repositories.open(source, git, found) as repository:
             tag = ""
             if (await repository.run("cat-file", "-t", found.checksum)).strip() == "tag":
@@ -132,7 +137,10 @@ class GitDriver:
                 found = Resolved(ref=found.ref, checksum=found.checksum, commit=commit)
             else:
                 found = Resolved(ref=found.ref, checksum=found.checksum)
-            return found, await repository.run("cat-file", "commit", found.commit or found.checksum), tag
+            commit = await repository.run("cat-file", "commit", found.commit or found.checksum)
+        if source.signature is not None:
+            await self._threads.do(_check_signature, source.signature, found, commit, tag)
+        return found, commit, tag
 
     # --- credentials ------------------------------------------------------------------------------------------------------------
 
@@ -169,6 +177,17 @@ class GitDriver:
                 (f"http.{token_scope(source.remote)}.extraheader", "Authorization: " + value.decode("utf-8", "surrogateescape").strip()),
             )
         return ()
+
+
+def _check_signature(wish: SignatureWish, found: Resolved, commit: str, tag: str) -> None:
+    check_objects(
+        wish,
+        checksum=found.checksum,
+        commit=found.commit,
+        commit_object=os.fsencode(commit),
+        tag_object=os.fsencode(tag),
+        now=int(time.time()),
+    )
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from services.executor.adapters.layer_compression import decompress_stream
 from services.executor.adapters.sources.build_memory import BuildMemory
 from services.executor.core.http_keys import cache_key, file_name, parse_http_time, url_key
 from services.executor.core.image_keys import source_key
+from services.executor.core.signatures.openpgp import DetachedSignature, read_keys
 from services.executor.core.source_ids import HttpSource, Source
 from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.ports import Blobs
@@ -58,10 +60,11 @@ class HttpDriver:
     async def resolve(self, source: Source, request: ResolveSource, report: Reporter) -> SourceResolved:
         """A pinned checksum needs no network; otherwise the body is downloaded now."""
         assert isinstance(source, HttpSource)
-        if source.checksum and not request.for_meta:
+        if source.checksum and not request.for_meta and not source.signature:
             fetched = Fetched(digest=source.checksum, filename=file_name(source))
         else:
             fetched = await self._once(source, request.scope, report)
+        await self._check_signature(source, fetched)
         wished = await self._wished(source, fetched, request) if request.checksum is not None else ""
         key = cache_key(source, fetched.filename, fetched.digest, 0 if source.checksum else fetched.last_modified)
         return SourceResolved(
@@ -73,6 +76,19 @@ class HttpDriver:
             http_last_modified=fetched.last_modified,
             http_wished=wished,
         )
+
+    async def _check_signature(self, source: HttpSource, fetched: Fetched) -> None:
+        """Raises BuildFailed unless the body is signed as the source wants it."""
+        if not source.signature:
+            return
+        try:
+            signature, keys = DetachedSignature(source.signature), read_keys(source.public_key)
+            async with self._blobs.open(Digest(fetched.digest)) as reader:
+                async for chunk in reader.chunks():
+                    await self._threads.finish(signature.update, chunk)
+            await self._threads.do(lambda: signature.check(keys, now=int(time.time())))
+        except BuildFailed as error:
+            raise error.prefixed("failed to verify pgp signature") from None
 
     async def _wished(self, source: HttpSource, fetched: Fetched, request: ResolveSource) -> str:
         """The digest that a policy session wants to see: of the body with something behind it."""
@@ -95,6 +111,7 @@ class HttpDriver:
             fetched = Fetched(digest=known.http_checksum, filename=known.http_filename, last_modified=known.http_last_modified)
         else:
             fetched = await self._once(source, request.scope, report)
+            await self._check_signature(source, fetched)
         if self._store.find(_snapshot_key(source, fetched)) is None and await self._blobs.find_missing([Digest(fetched.digest)]):
             fetched = await self._once(source, request.scope, report)
         return Ref(id=await self._snapshot(source, fetched, request.scope.lease), home=self._home)

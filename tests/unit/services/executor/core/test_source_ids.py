@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.executor.core.signatures.git_objects import SignatureWish
 from services.executor.core.source_ids import GitSource, HttpSource, ImageSource, LocalSource, parse_source
 from shared.errors import InvalidInput
 
@@ -71,3 +72,20 @@ def test_hostile_ones_are_refused(identifier: str, attrs: dict[str, str], text: 
     """The error names the part."""
     with pytest.raises(InvalidInput, match=text):
         parse_source(identifier, attrs)
+
+
+def test_signatures_that_are_wanted() -> None:
+    """Half of a wish is an error: nobody is to believe that something is checked."""
+    git = parse_source("git://example.org/x", {"git.sig.pubkey": "key", "git.sig.requiresignedtag": "true", "git.sig.rejectexpired": "1"})
+    assert isinstance(git, GitSource)
+    assert git.signature == SignatureWish(public_key=b"key", require_tag=True)
+    forgotten = parse_source("git://example.org/x", {"git.sig.ignoresignedtag": "true"})
+    assert isinstance(forgotten, GitSource)
+    assert forgotten.signature == SignatureWish(public_key=b"", ignore_tag=True)
+    http = parse_source("https://example.org/x", {"http.sig.pubkey": "key", "http.sig.signature": "s"})
+    assert isinstance(http, HttpSource)
+    assert (http.public_key, http.signature) == (b"key", b"s")
+    with pytest.raises(InvalidInput, match="requires both pubkey and signature"):
+        parse_source("https://example.org/x", {"http.sig.pubkey": "key"})
+    with pytest.raises(InvalidInput, match=r"unknown attribute 'git\.sig\.pubkeys'"):
+        parse_source("git://example.org/x", {"git.sig.pubkeys": "key"})

@@ -15,6 +15,7 @@ import pytest
 from services.executor.adapters.agent_sockets import AgentSockets
 from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
 from services.executor.adapters.sources.git import GitDriver
+from services.executor.core.signatures.git_objects import SignatureWish
 from services.executor.core.snapshots import RecordType
 from services.executor.core.source_ids import BlobSource, GitSource
 from shared.blobs.threads import Pool
@@ -22,6 +23,7 @@ from shared.errors import BuildFailed, InvalidInput
 from shared.model import Platform, Ref, sha256_digest
 from shared.session.registry import SessionRegistry
 from shared.wire.messages import ResolveSource, RunOp, Scope, SourceResolved
+from tests.kit.signing import needs_ssh_keygen, ssh_key
 from tests.kit.slow_calls import cancelled_during
 from tests.kit.web import served_folder
 
@@ -296,6 +298,26 @@ async def test_from_a_bundle(world: World, tmp_path: Path) -> None:
     for bad in (replace(source, checksum=""), replace(source, bundle="file:///etc/passwd"), replace(source, bundle="oci-layout+blob://x")):
         with pytest.raises(InvalidInput):
             await world.resolve(bad)
+
+
+@needs_ssh_keygen
+async def test_a_wanted_signature_is_looked_at_wherever_the_source_is_met(world: World, tmp_path: Path) -> None:
+    """A commit that is not signed, a tag that is; objects are told only to those who asked."""
+    world.commit(a="1")
+    key = ssh_key(tmp_path)
+    git(world.work, "-c", "gpg.format=ssh", "-c", f"user.signingkey={key.file}", "tag", "-s", "-m", "v", "v1")
+    world.publish()
+    wish = SignatureWish(public_key=key.public)
+    plain = GitSource(remote=world.url, ref="main", signature=wish)
+
+    for ask in (world.resolve, world.make):
+        with pytest.raises(BuildFailed, match="git object is not signed"):
+            await ask(plain)
+    signed = replace(plain, ref="v1")
+    found = await world.resolve(signed)
+    assert (found.git_commit_object, found.git_tag_object) == (b"", b"")
+    assert (await world.resolve(signed, return_object=True)).git_tag_object
+    assert world.files(await world.make(signed, found)) == world.files(await world.make(signed)) == {"a": "1"}
 
 
 async def test_errors(world: World) -> None:

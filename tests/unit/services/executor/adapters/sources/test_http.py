@@ -22,6 +22,7 @@ from shared.registry.client import HttpPool
 from shared.session.registry import SessionRegistry
 from shared.wire.messages import ResolveSource, RunOp, Scope, SourceResolved
 from shared.wire.source_facts import ChecksumWish
+from tests.kit.signing import gnupg, needs_gpg
 from tests.kit.web import web_server
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.getuid() != 0, reason="needs root")]
@@ -175,6 +176,21 @@ async def test_a_wished_checksum_is_over_the_body_and_what_is_put_behind_it(worl
     assert (await world.resolve(source, "b1")).http_wished == ""
     with pytest.raises(InvalidInput, match="unsupported checksum algorithm 9"):
         await world.resolve(source, "b1", ChecksumWish(algorithm=9))
+
+
+@needs_gpg
+async def test_a_wanted_signature(world: World, site: Site) -> None:
+    """The body is fetched for it even where a checksum says what it is."""
+    with gnupg() as pgp:
+        keys, signature, other = pgp.key("one"), pgp.sign("one", site.body), pgp.sign("one", b"other")
+    source = HttpSource(url=site.url, checksum=sha256_digest(site.body), public_key=keys, signature=signature)
+
+    found = await world.resolve(source, "b1")
+    assert found.http_checksum == source.checksum
+    assert site.asked
+    for ask in (world.resolve, world.make):
+        with pytest.raises(BuildFailed, match="failed to verify pgp signature: signature by [0-9A-F]+: openpgp: invalid signature"):
+            await ask(replace(source, signature=other), "b2")
 
 
 async def test_errors(world: World, site: Site) -> None:
