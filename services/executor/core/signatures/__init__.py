@@ -2,3 +2,5 @@
 
 Signatures and keys come from clients and remotes; nothing here trusts a length. Only strong hashes and keys are taken.
 """
+
+__all__: list[str] = []

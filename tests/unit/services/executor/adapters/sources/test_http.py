@@ -189,7 +189,7 @@ async def test_a_wanted_signature(world: World, site: Site) -> None:
     assert found.http_checksum == source.checksum
     assert site.asked
     for ask in (world.resolve, world.make):
-        with pytest.raises(BuildFailed, match="failed to verify pgp signature: signature by [0-9A-F]+: openpgp: invalid signature"):
+        with pytest.raises(BuildFailed, match=r"failed to verify pgp signature: signature by [0-9A-F]+: openpgp: invalid signature"):
             await ask(replace(source, signature=other), "b2")
 
 
