@@ -18,7 +18,7 @@ from services.executor.adapters.host import look_at_host
 from services.executor.adapters.network import open_networks
 from services.executor.adapters.ops_exec import ExecRunner
 from services.executor.adapters.ops_file import FileRunner
-from services.executor.adapters.platforms import supported_platforms
+from services.executor.adapters.platforms import native_platforms
 from services.executor.adapters.runc import Runc
 from services.executor.adapters.runtime import find_runtime
 from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
@@ -121,7 +121,7 @@ class Steps:
             caches=CacheDirs(self.store, self.threads),
             agents=AgentSockets(root / "ssh", self.links),
             links=self.links,
-            platforms=supported_platforms(),
+            platforms=native_platforms(),
             limits=limits or LogLimits(),
         )
         self.exec = ExecRunner(self.parts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from services.executor.adapters.agent_sockets import AgentSockets
 from services.executor.adapters.cache_dirs import CacheDirs, Wish
 from services.executor.adapters.exec_bundle import Bundle, Bundles, Given
 from services.executor.adapters.network import Networks
+from services.executor.adapters.platforms import emulator_of
 from services.executor.adapters.runc import Runc
 from services.executor.core.log_limit import LogLimits
 from services.executor.core.mounts import CacheDir, MountPlan, SecretFile, SshSocket
@@ -27,8 +27,6 @@ from shared.session.secrets import get_secret
 from shared.wire.messages import Scope
 
 __all__ = ["ExecParts", "Gathering"]
-
-_QEMU = {"amd64": "x86_64", "arm64": "aarch64", "386": "i386"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +149,7 @@ class Gathering:
             if wanted.architecture == "amd64" and wanted.variant not in ("", "v2"):
                 raise BuildFailed(f"no support for running processes with linux/amd64/{wanted.variant} platform")
             return ""
-        return shutil.which(f"buildkit-qemu-{_QEMU.get(wanted.architecture, wanted.architecture)}") or ""
+        return emulator_of(wanted.architecture)
 
 
 def _wish(tree: CacheDir, description: str, scope: Scope, inputs: Sequence[str | None], refs: Sequence[Ref | None] | None) -> Wish:

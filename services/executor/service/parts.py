@@ -12,7 +12,7 @@ from shared.model import Platform
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """`home` is this executor's id, `root` its folder, `width` how many ops may run at once, `platforms` what it runs, native first,
-    of which those in `emulated` are slow."""
+    of which those in `emulated` are slow, and of these `wrapped` need an emulator of ours in each container."""
 
     home: str
     root: Path
@@ -22,3 +22,4 @@ class Parts:
     width: int
     platforms: tuple[Platform, ...]
     emulated: tuple[Platform, ...]
+    wrapped: tuple[Platform, ...] = ()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from services.executor.adapters.platforms import emulated_platforms, supported_platforms
+from services.executor.adapters.platforms import emulated_platforms, emulators, native_platforms
 from services.executor.adapters.presence import Presence
 from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
 from services.executor.config import ExecutorConfig
@@ -33,6 +33,9 @@ async def run(config: ExecutorConfig, mesh: Mesh) -> None:
     width = config.max_parallelism or (_ALONE_SLOTS if mesh.alone else slots_of(os.cpu_count() or 1, _memory(), config.step_memory))
     threads = Pool("executor-files", max(4, 2 * (os.cpu_count() or 1)))
     store: DiskSnapshots = await threads.do(open_snapshots, root, style=config.snapshotter)
+    native = native_platforms()
+    emulated = () if config.platforms else await threads.do(emulated_platforms)
+    wrapped = () if config.platforms else tuple(p for p in emulators() if p not in emulated)
     parts = Parts(
         home=mesh.instance,
         root=root,
@@ -40,8 +43,9 @@ async def run(config: ExecutorConfig, mesh: Mesh) -> None:
         threads=threads,
         slots=asyncio.Semaphore(width),
         width=width,
-        platforms=config.platforms or supported_platforms(),
-        emulated=() if config.platforms else emulated_platforms(),
+        platforms=config.platforms or (*native, *emulated, *wrapped),
+        emulated=(*emulated, *wrapped),
+        wrapped=wrapped,
     )
     mesh.metrics.gauge(names.SLOTS).set(width)
     mesh.metrics.gauge(names.LEASES).watch(lambda: store.statistics()["leases"])

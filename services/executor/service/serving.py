@@ -142,7 +142,8 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
     others = Neighbours(home)
     mounts = _mounts(config, mesh, parts, packer)
     warm = _warm(config, mesh, parts, materialise, mounts, others) if mounts is not None else None
-    runners, exec_parts = await make_runners(config.steps, mesh, parts.root, store, threads, tasks, parts.platforms, warm)
+    runs = tuple(p for p in parts.platforms if p not in parts.wrapped)
+    runners, exec_parts = await make_runners(config.steps, mesh, parts.root, store, threads, tasks, runs, warm)
     drivers = await make_drivers(mesh, home, store, hashes, threads, origins, parts.root, fleet)
     containers = Containers(home=home, parts=exec_parts, materialise=materialise, tasks=tasks, log=mesh.log)
     landings = Landings(owner=home, relay="", registry=held_here(mesh.sessions), bus=mesh.bus)
