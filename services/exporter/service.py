@@ -67,7 +67,7 @@ class Exporter:
             image = ImageExport(
                 layers=ExecutorLayers(self._calls, request.scope, relay),
                 blobs=StoreBlobs(self._mesh.blobs),
-                client=SessionFiles(self._mesh.sessions, request.session),
+                client=SessionFiles(self._mesh.sessions, request.session, request.scope.lease),
                 progress=CallProgress(served, request.vertex),
                 attestations=AttestationReader(self._calls, request.scope),
             )

@@ -18,6 +18,7 @@ from shared.fsutil import packets
 from shared.fsutil.packets import Malformed, Stat
 from shared.fsutil.sender import PIECE, FileRequest, ReceiverError, Sender
 from shared.session import bytes_pipe
+from shared.session.once import once as named
 from shared.session.ports import SessionLinks
 
 METHOD: Final = "/moby.filesync.v1.FileSend/DiffCopy"
@@ -199,13 +200,15 @@ async def export_file(
     chunks: AsyncIterator[bytes],
     *,
     metadata: Mapping[str, str] | None = None,
+    once: str = "",
 ) -> int:
     """Send a single file (a tar) to the client's file target; returns the bytes sent.
 
-    Raises AlreadyExists when the client has no use for it (its writer is nil), which exporters of archives count as success.
+    `once`: the name of this output in the session. Raises AlreadyExists when it has arrived before (`is_delivered`), or when the client
+    has no use for it (its writer is nil), which exporters of archives count as success.
     """
     sent = 0
-    pairs = _target(exporter_id, metadata or {}, multi_platform=False)
+    pairs = [*_target(exporter_id, metadata or {}, multi_platform=False), *named(once)]
     async with links.open(session_id, METHOD, metadata=pairs) as stream:
         try:
             async for chunk in chunks:

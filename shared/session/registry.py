@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Final, Protocol
 
 from shared.errors import SessionGone
+from shared.session.once import Deliveries, Delivery, unnamed
 from shared.session.ports import SessionDescription, SessionStream
 
 WAIT: Final = 5.0
@@ -36,6 +37,7 @@ class SessionRegistry:
 
     def __init__(self) -> None:
         self._held: dict[str, Held] = {}
+        self._deliveries: dict[str, Deliveries] = {}
         self._waiters: list[asyncio.Future[None]] = []
 
     @contextmanager
@@ -43,6 +45,7 @@ class SessionRegistry:
         """The session can be found by its id inside of this context."""
         session_id = connection.session_id
         self._held[session_id] = connection
+        self._deliveries[session_id] = Deliveries()
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -51,7 +54,7 @@ class SessionRegistry:
             yield
         finally:
             if self._held.get(session_id) is connection:
-                del self._held[session_id]
+                del self._held[session_id], self._deliveries[session_id]
 
     def find(self, session_id: str) -> Held | None:
         return self._held.get(bare_id(session_id))
@@ -71,8 +74,13 @@ class SessionRegistry:
     @asynccontextmanager
     async def open(self, session_id: str, method: str, *, metadata: Sequence[tuple[str, str]] = ()) -> AsyncIterator[SessionStream]:
         connection = await self.wait_for(session_id)
-        async with connection.open(method, metadata=metadata) as stream:
-            yield stream
+        name, metadata = unnamed(metadata)
+        if not name:
+            async with connection.open(method, metadata=metadata) as stream:
+                yield stream
+            return
+        async with self._deliveries[connection.session_id].opening(name) as arrived, connection.open(method, metadata=metadata) as stream:
+            yield Delivery(stream, arrived)
 
     async def describe(self, session_id: str, *, wait: float = WAIT) -> SessionDescription:
         return (await self.wait_for(session_id, within=wait)).description

@@ -74,7 +74,7 @@ ROLES: Final[Mapping[str, Role]] = {
         says=frozenset({subjects.LEASES}),
         appends=True,
         makes=True,
-        watches=frozenset({subjects.KV_EXECUTORS, subjects.KV_SESSIONS, subjects.KV_BRIDGES}),
+        watches=frozenset({subjects.KV_EXECUTORS, subjects.KV_SESSIONS, subjects.KV_BRIDGES, subjects.KV_BUILDS}),
         writes=frozenset({subjects.KV_BRIDGES}),
     ),
     "executor": Role(

@@ -14,8 +14,9 @@ from services.executor.adapters.tree_tar import tar_chunks
 from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.threads import Pool
 from shared.bus.calls import Served
-from shared.errors import InvalidInput, first_failure
+from shared.errors import AlreadyExists, InvalidInput, first_failure
 from shared.session.filesend import export_file, export_tree
+from shared.session.once import is_delivered, output_name
 from shared.session.ports import SessionLinks
 from shared.wire.messages import SendTrees, Sent, Tree
 
@@ -88,7 +89,15 @@ class TreeSender:
         report.status("sending tarball")
         trees = _together(shown)
         chunks = tar_chunks(merged(trees), lambda path: open_in(trees, path))
-        sent = await export_file(self._links, request.session, request.exporter_id, self._gathered(chunks), metadata=request.metadata)
+        name = output_name(request.scope.lease, request.exporter_id)
+        try:
+            sent = await export_file(
+                self._links, request.session, request.exporter_id, self._gathered(chunks), metadata=request.metadata, once=name
+            )
+        except AlreadyExists as error:
+            if not is_delivered(error):
+                raise
+            sent = 0
         report.status("sending tarball", done=True)
         return sent
 

@@ -10,6 +10,7 @@ from services.solver.adapters.cache_index import CachestoreIndex
 from services.solver.adapters.containers import ExecutorContainers
 from services.solver.adapters.executors import ExecutorFleet, ExecutorWork
 from services.solver.adapters.fleet_runs import FleetRuns, Unshared
+from services.solver.adapters.left_builds import LeftBuilds
 from services.solver.adapters.outlets import BusJournal, BusLeases, ExporterCalls, FrontendCalls
 from services.solver.adapters.policy_sessions import PolicySessions
 from services.solver.adapters.regexes import RegexProcesses
@@ -82,6 +83,8 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
             tasks.create_task(fleet.watch(), name="executors"),
             tasks.create_task(renew_leases(builds, leases, RENEW), name="leases"),
         ]
+        if not mesh.alone:
+            helpers.append(tasks.create_task(LeftBuilds(mesh.bus, builds.running, mesh.log).run(), name="left builds"))
         mesh.metrics.gauge(names.BUILDS_RUNNING).watch(lambda: len(builds.running()))
         mesh.readiness.up("solver")
         slots = asyncio.Semaphore(config.builds)
