@@ -3,11 +3,15 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from shared.bus.cancellation import heeding
 from shared.bus.ports import Delivery
 from shared.errors import Unavailable
+
+HAND_BACK = 2.0  # seconds
+LOOK = 0.05
 
 
 class NatsLease:
@@ -44,6 +48,46 @@ async def _said(saying: Awaitable[None]) -> None:
         raise Unavailable(f"the bus: {type(error).__name__}: {error}") from error
 
 
+class _Pull:
+    """One question to the server. It is never cancelled in the middle: the library would drop the message that comes just then."""
+
+    def __init__(self, subscription: Any, within: float) -> None:
+        self._subscription, self._within = subscription, within
+        self._fetched: list[Any] = []
+        self._failure: Exception | None = None
+
+    async def run(self) -> list[Any]:
+        """Messages; raises as the library does. What comes when nobody waits any more goes back at once, not when its claim runs out."""
+        async with asyncio.TaskGroup() as tasks:
+            fetching = tasks.create_task(self._fetch())
+            try:
+                await asyncio.shield(fetching)
+            except asyncio.CancelledError:
+                await self._hand_back(fetching)
+                fetching.cancel()
+                raise
+        if self._failure is not None:
+            raise self._failure
+        return self._fetched
+
+    async def _fetch(self) -> None:
+        try:
+            self._fetched = await self._subscription.fetch(1, timeout=self._within)
+        except Exception as error:
+            self._failure = error
+
+    async def _hand_back(self, fetching: "asyncio.Task[None]") -> None:
+        """Take the question back, which the server confirms, and with it everything that it had sent."""
+        from nats.errors import Error
+
+        with suppress(Error, OSError, TimeoutError):  # then all of it has gone with the connection
+            async with asyncio.timeout(HAND_BACK):
+                await self._subscription._sub.drain()
+            await asyncio.wait((fetching,), timeout=LOOK)
+            for message in self._fetched:
+                await message.nak()
+
+
 class Pullers:
     """The pull subscriptions of one process, by subject."""
 
@@ -74,11 +118,11 @@ class Pullers:
 
         subscription = await self._subscription(stream, subject)
         try:
-            messages = await subscription.fetch(1, timeout=within)
+            messages = await _Pull(subscription, within).run()
         except (NatsTimeout, TimeoutError):
             await self._look_after(subject)
             return None
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             self._open.pop(subject, None)
             raise
         return messages[0] if messages else None

@@ -148,3 +148,26 @@ async def test_a_call_that_was_under_way_ends_well(server: Server, wiped: bool) 
             assert [(await task).data for task in asked] == [b"x", b"x"]
         for task in serving:
             task.cancel()
+
+
+async def test_work_that_comes_when_nobody_pulls_any_more_goes_to_the_next_one(server: Server) -> None:
+    """A service that is told to stop leaves its question at the server; what that gives to it is handed back at once."""
+    lost = []
+    stopping = await NatsBus.connect(server.nats.url, ack_wait=60.0)
+    other = await NatsBus.connect(server.nats.url, ack_wait=60.0)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        for number in range(20):
+            pulling = tasks.create_task(stopping.pull("work.x", within=5))
+            await asyncio.sleep(0.05)
+            await other.enqueue("work.x", b"job", key=f"k{number}")
+            await asyncio.sleep(number % 5 * 0.0005)
+            pulling.cancel()
+            await asyncio.wait([pulling])
+            lease = pulling.result() if not pulling.cancelled() else await other.pull("work.x", within=2)
+            if lease is None:
+                lost.append(number)
+            else:
+                await lease.done()
+    await stopping.close()
+    await other.close()
+    assert lost == []
