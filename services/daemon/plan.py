@@ -12,7 +12,7 @@ from services.all_in_one import AllConfig
 from services.cachestore.config import CachestoreConfig
 from services.daemon.amounts import SECOND, Caps, Disk, default_policy, disk_of, parse_duration, parse_keep_storage, parse_space
 from services.daemon.toml_file import DaemonFile, GcPolicyTable, OciTable, read_file
-from services.executor.config import ExecutorConfig, NetworkConfig
+from services.executor.config import CdiSettings, ExecutorConfig, NetworkConfig
 from services.exporter.config import ExporterConfig
 from services.frontend.config import FrontendConfig
 from services.gateway.config import GatewayConfig
@@ -187,12 +187,20 @@ def _executor(
         entitlements=frozenset(granted),
         network=_network(flags, file, environment),
         cgroup_parent=oci.default_cgroup_parent,
+        cdi=_cdi(flags, file),
         registries=registries,
         gc_policy=gc_policy(flags, oci, disk_of(root)),
         debug_output=environment.get("BUILDKIT_DEBUG_EXEC_OUTPUT", "") not in ("", "0", "false"),
         log_size=_limit(environment, "BUILDKIT_STEP_LOG_MAX_SIZE", ExecutorConfig().log_size),
         log_speed=_limit(environment, "BUILDKIT_STEP_LOG_MAX_SPEED", ExecutorConfig().log_speed),
     )
+
+
+def _cdi(flags: argparse.Namespace, file: DaemonFile) -> CdiSettings:
+    if flags.cdi_disabled or file.cdi.disabled:
+        return CdiSettings(folders=())
+    folders = tuple(flags.cdi_spec_dir or file.cdi.spec_dirs) or CdiSettings().folders
+    return CdiSettings(folders=folders, auto_allowed=file.cdi.auto_allowed)
 
 
 def _limit(environment: Mapping[str, str], name: str, usual: int) -> int:

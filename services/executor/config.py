@@ -5,12 +5,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from services.executor.core.log_limit import LogLimits
-from services.executor.core.settings import NetworkConfig, StepSettings, WarmMountSettings
+from services.executor.core.settings import CdiSettings, NetworkConfig, StepSettings, WarmMountSettings
 from shared.model import Platform, is_safe_id
 from shared.registry.hosts import RegistryHosts
 from shared.wire.messages import GcRule
 
-__all__ = ["ExecutorConfig", "NetworkConfig"]
+__all__ = ["CdiSettings", "ExecutorConfig", "NetworkConfig"]
 
 
 class Publish(StrEnum):
@@ -45,6 +45,7 @@ class ExecutorConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     cgroup_parent: str = ""
     own_cgroup: bool = False  # steps get a cgroup of this executor's below `cgroup_parent`; both are removed when the last one ends
+    cdi: CdiSettings = field(default_factory=CdiSettings)
     cache_mounts: WarmMountSettings = field(default_factory=WarmMountSettings)
     registries: RegistryHosts = field(default_factory=RegistryHosts)
     gc_policy: tuple[GcRule, ...] = ()
@@ -67,4 +68,5 @@ class ExecutorConfig:
             limits=LogLimits(size=self.log_size, speed=self.log_speed),
             echo=self.debug_output,
             warm=self.cache_mounts,
+            cdi=self.cdi,
         )

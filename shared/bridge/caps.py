@@ -12,7 +12,6 @@ NOT_SERVED = (
     "cache.azblob",
     "cache.gha",
     "cache.s3",
-    "exec.meta.cdi",
     "exec.meta.network.proxy",
     "exec.meta.security.devices",
 )

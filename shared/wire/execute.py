@@ -342,6 +342,15 @@ class GcRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceInfo:
+    """A device of an executor's machine, `vendor/class=name`. `free`: builds need no entitlement for it."""
+
+    name: str
+    free: bool = False
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorInfo:
     """An executor as it registers itself in KV `executors` (renewed each second or two)."""
 
@@ -354,6 +363,7 @@ class ExecutorInfo:
     busy: int = 0
     gc_policy: tuple[GcRule, ...] = ()
     draining: bool = False
+    devices: tuple[DeviceInfo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from services.executor.adapters.agent_sockets import AgentSockets
 from services.executor.adapters.cache_dirs import CacheDirs
+from services.executor.adapters.cdi_specs import CdiSpecs
 from services.executor.adapters.container_files import ContainerFiles
 from services.executor.adapters.exec_bundle import Bundles
 from services.executor.adapters.exec_given import ExecParts
@@ -32,6 +33,7 @@ from shared.model import Digest, Platform
 from shared.pb import secrets_pb2
 from shared.rpc.framing import MessageReader, frame
 from shared.session.ports import SessionDescription, SessionStream
+from shared.telemetry import Log
 from shared.wire.messages import RunOp, Scope
 
 VERTEX = Digest("sha256:" + "0" * 64)
@@ -123,6 +125,7 @@ class Steps:
             links=self.links,
             platforms=native_platforms(),
             limits=limits or LogLimits(),
+            cdi=CdiSpecs([str(root / "cdi")], [], Log()),
         )
         self.exec = ExecRunner(self.parts)
         self.file = FileRunner("here", self.store, self.threads)

@@ -9,16 +9,18 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from services.executor.adapters import syscalls
+from services.executor.adapters.cdi_specs import look_at_node
 from services.executor.adapters.container_files import ContainerFiles
 from services.executor.adapters.rooted import Rooted, go_error
 from services.executor.adapters.stubs import Stubs, find_stubs, remove_stubs
+from services.executor.core.cdi import HostDevice, inject
 from services.executor.core.mounts import CacheDir, Child, MountPlan, Planned, SecretFile, SshSocket, Tmpfs, Whole
 from services.executor.core.owners import MAX_USER_FILE, needs_files, process_user
 from services.executor.core.spec import Host, ProcessUser, SpecMount, Surroundings, container_env, runtime_spec
@@ -46,6 +48,7 @@ class Given:
     netns: str | None
     resources: Resources | None
     emulator: str = ""
+    devices: Sequence[HostDevice] = ()
     folders: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)  # read only, by destination: small files by name
 
 
@@ -117,6 +120,7 @@ class Bundles:
         bundle.spec = runtime_spec(op.meta, around, self._host, user=user, security=op.security, resources=given.resources)
         if given.emulator:
             bundle.spec["process"]["args"].insert(0, "/dev/.buildkit_qemu_emulator")
+        inject(bundle.spec, given.devices, look_at_node)
         _write_config(bundle.path, bundle.spec)
 
     def take_down(self, bundle: Bundle) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from services.executor.adapters.agent_sockets import AgentSockets
 from services.executor.adapters.cache_dirs import CacheDirs, Wish
+from services.executor.adapters.cdi_specs import CdiSpecs
 from services.executor.adapters.exec_bundle import Bundle, Bundles, Given
 from services.executor.adapters.network import Networks
 from services.executor.adapters.platforms import emulator_of
@@ -44,6 +45,7 @@ class ExecParts:
     links: SessionLinks
     platforms: tuple[Platform, ...]
     limits: LogLimits
+    cdi: CdiSpecs
     echo: bool = False
 
     def take_down(self, bundle: Bundle) -> None:
@@ -85,6 +87,7 @@ class Gathering:
         `refs` of a step that keeps what it leaves in cache mounts: what the fleet calls its inputs.
         """
         parts = self._parts
+        devices = (await parts.threads.do(parts.cdi.devices)).allowed(op.devices, scope.entitlements) if op.devices else ()
         values: dict[int, bytes] = {}
         sockets: dict[int, str] = {}
         caches: dict[int, str] = {}
@@ -118,6 +121,7 @@ class Gathering:
             ),
             resources=_resources(resources),
             emulator=self._emulator(platform),
+            devices=devices,
             folders=folders or {},
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from services.executor.adapters.agent_sockets import AgentSockets
 from services.executor.adapters.cache_dirs import CacheDirs
+from services.executor.adapters.cdi_specs import CdiSpecs
 from services.executor.adapters.closed_networks import close_networks
 from services.executor.adapters.container_files import ContainerFiles
 from services.executor.adapters.exec_bundle import Bundles
@@ -98,5 +99,6 @@ def _exec_parts(
         links=mesh.sessions,
         platforms=tuple(p.normalized() for p in platforms),
         limits=settings.limits,
+        cdi=CdiSpecs(settings.cdi.folders, settings.cdi.auto_allowed, mesh.log),
         echo=settings.echo,
     )

@@ -12,7 +12,7 @@ from services.executor.adapters.step_log import StepLog
 from services.executor.core.exit import exit_error
 from services.executor.core.mounts import MountPlan, Output, plan_mounts
 from services.executor.ports import Reporter
-from shared.errors import BuildFailed, BuildmeshError, Unsupported, left_detail
+from shared.errors import BuildmeshError, Unsupported, left_detail
 from shared.llb import ExecOp
 from shared.model import Ref
 from shared.wire.messages import RunOp
@@ -31,8 +31,6 @@ class ExecRunner:
         """Snapshot ids by output. Errors: BuildFailed when the process fails, with what it left as detail."""
         if request.proxy_network:
             raise Unsupported("the proxy network is not available on this executor")
-        if op.devices and not all(device.optional for device in op.devices):
-            raise BuildFailed(f'required device "{op.devices[0].name}" is not registered')
         plan = plan_mounts(op.mounts, op.meta.cwd, tuple(id is not None for id in inputs))
         async with AsyncExitStack() as stack:
             await self._parts.caches.empty(request.scope.lease, request.prune_mounts)

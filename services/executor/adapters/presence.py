@@ -1,12 +1,13 @@
 """Tells the fleet that this executor is here and what it offers (KV `executors`)."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from shared.bus.ports import Buckets
 from shared.wire import subjects
 from shared.wire.codec import Codec
+from shared.wire.execute import DeviceInfo
 from shared.wire.messages import ExecutorInfo
 
 PRESENCE_TTL = subjects.TTL[subjects.KV_EXECUTORS]
@@ -14,10 +15,17 @@ RENEW_SECONDS = 1.5
 
 
 class Presence:
-    """Writes `info` again and again, with the current load. `busy()` counts running ops."""
+    """Writes `info` again and again, with the current load. `busy()` counts running ops, `devices()` tells the machine's devices."""
 
-    def __init__(self, buckets: Buckets, info: ExecutorInfo, busy: Callable[[], int], draining: Callable[[], bool]) -> None:
-        self._buckets, self._info, self._busy, self._draining = buckets, info, busy, draining
+    def __init__(
+        self,
+        buckets: Buckets,
+        info: ExecutorInfo,
+        busy: Callable[[], int],
+        draining: Callable[[], bool],
+        devices: Callable[[], Awaitable[tuple[DeviceInfo, ...]]],
+    ) -> None:
+        self._buckets, self._info, self._busy, self._draining, self._devices = buckets, info, busy, draining, devices
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Until cancelled; then the entry is taken back, so that nobody waits for its TTL."""
@@ -25,7 +33,7 @@ class Presence:
         codec = Codec()
         try:
             while True:
-                info = replace(self._info, busy=self._busy(), draining=self._draining())
+                info = replace(self._info, busy=self._busy(), draining=self._draining(), devices=await self._devices())
                 await bucket.put(info.id, codec.encode(info))
                 ready()
                 await asyncio.sleep(RENEW_SECONDS)

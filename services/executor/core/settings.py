@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from services.executor.core.log_limit import LogLimits
 
-__all__ = ["NetworkConfig", "StepSettings", "WarmMountSettings"]
+__all__ = ["CdiSettings", "NetworkConfig", "StepSettings", "WarmMountSettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,14 @@ class WarmMountSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CdiSettings:
+    """Devices of the machine for steps (buildkitd.toml [cdi]): folders of spec files, and devices or kinds that every build may use."""
+
+    folders: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi", "/etc/buildkit/cdi")
+    auto_allowed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepSettings:
     """How steps run. `runtime` = program of the OCI runtime, "" = found on PATH; `echo` copies their output to this process's log."""
 
@@ -54,3 +62,4 @@ class StepSettings:
     limits: LogLimits = field(default_factory=LogLimits)
     echo: bool = False
     warm: WarmMountSettings = field(default_factory=WarmMountSettings)
+    cdi: CdiSettings = field(default_factory=CdiSettings)

@@ -3,21 +3,26 @@
 import asyncio
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from services.executor.adapters.platforms import emulated_platforms, emulators, native_platforms
 from services.executor.adapters.presence import Presence
 from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
-from services.executor.config import ExecutorConfig
+from services.executor.config import CdiSettings, ExecutorConfig
 from services.executor.service.parts import Parts
 from shared.blobs.threads import Pool
 from shared.run.mesh import Mesh
 from shared.telemetry import names
+from shared.wire.execute import DeviceInfo
 from shared.wire.messages import ExecutorInfo
+
+if TYPE_CHECKING:
+    from services.executor.adapters.cdi_specs import CdiSpecs
 
 # Alone there is nobody to leave work to, and steps that wait (for a network, for a sleep) are to wait together, as with buildkitd.
 _ALONE_SLOTS = 256
@@ -49,7 +54,13 @@ async def run(config: ExecutorConfig, mesh: Mesh) -> None:
     )
     mesh.metrics.gauge(names.SLOTS).set(width)
     mesh.metrics.gauge(names.LEASES).watch(lambda: store.statistics()["leases"])
-    presence = Presence(mesh.bus, _info(config, parts), lambda: width - _free(parts.slots), mesh.readiness.draining.is_set)
+    presence = Presence(
+        mesh.bus,
+        _info(config, parts),
+        lambda: width - _free(parts.slots),
+        mesh.readiness.draining.is_set,
+        _devices(config.cdi, mesh, threads),
+    )
     try:
         async with asyncio.TaskGroup() as tasks:
             announcing = tasks.create_task(presence.run(lambda: mesh.readiness.up("executor-presence")), name="presence")
@@ -61,6 +72,24 @@ async def run(config: ExecutorConfig, mesh: Mesh) -> None:
     finally:
         store.close()
         threads.close()
+
+
+def _devices(settings: CdiSettings, mesh: Mesh, threads: Pool) -> Callable[[], Awaitable[tuple[DeviceInfo, ...]]]:
+    """Told anew each time: drivers come and go. An executor without spec folders starts without what reads them."""
+
+    specs: list[CdiSpecs] = []
+
+    def look() -> tuple[DeviceInfo, ...]:
+        if not any(os.path.isdir(folder) for folder in settings.folders):
+            return ()
+        if not specs:
+            from services.executor.adapters.cdi_specs import CdiSpecs  # brings shared.llb along
+
+            specs.append(CdiSpecs(settings.folders, settings.auto_allowed, mesh.log))
+        found = specs[0].devices()
+        return tuple(DeviceInfo(name=d.name, free=found.is_free(d), annotations=d.annotations) for d in found.all())
+
+    return lambda: threads.do(look)
 
 
 def _cgroup(config: ExecutorConfig, home: str) -> AbstractContextManager[str]:

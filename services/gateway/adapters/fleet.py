@@ -69,6 +69,9 @@ def full_record(executor: ExecutorInfo, version: worker_pb2.BuildkitVersion) -> 
     }
     record = worker_record(executor.id, {**load, **executor.labels}, executor.platforms)
     record.BuildkitVersion.CopyFrom(version)
+    record.CDIDevices.extend(
+        worker_pb2.CDIDevice(Name=device.name, AutoAllow=device.free, Annotations=device.annotations) for device in executor.devices
+    )
     record.GCPolicy.extend(
         worker_pb2.GCPolicy(
             all=rule.all,

@@ -133,9 +133,6 @@ def _check_allowed(op: Op, granted: Collection[str]) -> None:
     for name, needed in wanted.items():
         if needed and name not in granted:
             raise BuildFailed(f"{name} is not allowed")
-    required = [d.name for d in op.kind.devices if not d.optional]
-    if required and not any(g == "device" or g.startswith("device=") for g in granted):
-        raise BuildFailed(f'required device "{required[0]}" is not registered')
 
 
 def _check_caps(about: Metadata) -> None:

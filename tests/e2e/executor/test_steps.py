@@ -14,7 +14,7 @@ import pytest
 
 from services.executor.core.log_limit import LogLimits
 from shared.errors import LEFT, BuildFailed, NotFound, RefLost, read_left
-from shared.llb import CacheOpt, FileSecret, HostIP, Mount, MountType, NetMode, SecretEnv, SecurityMode, Sharing, Ulimit
+from shared.llb import CacheOpt, Device, FileSecret, HostIP, Mount, MountType, NetMode, SecretEnv, SecurityMode, Sharing, Ulimit
 from shared.pb import ops_pb2
 from tests.kit.steps import Steps
 
@@ -330,3 +330,36 @@ async def test_ten_at_once(steps: Steps) -> None:
             for n in range(10)
         ]
     assert [steps.read(task.result()[0], "n") for task in outs] == [f"{n}\n" for n in range(10)]
+
+
+CDI = """
+cdiVersion: "0.6.0"
+kind: example.org/node
+annotations: {org.mobyproject.buildkit.device.autoallow: true}
+containerEdits:
+  env: [PATH=/bin:/x]
+  mounts: [{hostPath: %s, containerPath: /given, options: [ro, bind]}]
+devices:
+- name: null
+  containerEdits:
+    deviceNodes: [{path: /dev/mine, hostPath: /dev/null}]
+    additionalGids: [4711]
+"""
+
+
+async def test_a_device_of_the_machine(steps: Steps, tmp_path: Path) -> None:
+    """Its node can be written to, and the driver's files and variables come along; nothing of it stays in the layer."""
+    (steps.root / "cdi").mkdir()
+    (tmp_path / "driver").mkdir()
+    (tmp_path / "driver/lib").write_text("lib")
+    (steps.root / "cdi/node.yaml").write_text(CDI.replace("name: null", "name: none") % (tmp_path / "driver"))
+    op = steps.shell("echo x > /dev/mine; stat -c %t:%T /dev/mine; cat /given/lib; echo; env | cat; id")
+
+    with pytest.raises(BuildFailed, match=r'required device "example\.com/other" is not registered'):
+        await steps.run(replace(op, devices=(Device(name="example.com/other"),)), steps.busybox())
+    (out,) = await steps.run(replace(op, devices=(Device(name="example.org/node=none"),)), steps.busybox())
+
+    assert steps.told.text.splitlines()[:2] == ["1:3", "lib"]
+    assert "PATH=/bin:/x" in steps.told.text
+    assert "4711" in steps.told.text
+    assert "mine" not in steps.names(out, "dev")

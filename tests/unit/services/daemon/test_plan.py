@@ -9,6 +9,7 @@ from services.all_in_one import AllConfig, load
 from services.daemon.flags import parse_flags
 from services.daemon.plan import defaults, make_plan
 from services.daemon.toml_file import read_file
+from services.executor.config import CdiSettings
 from shared.errors import InvalidInput
 from shared.registry.hosts import HostConfig
 from shared.telemetry import LogFormat
@@ -26,11 +27,22 @@ def test_nothing_said(tmp_path: Path) -> None:
 
     assert config.gateway.addresses == ("unix:///run/buildkit/buildkitd.sock",)
     assert config.gateway.entitlements == ("device",)
+    assert config.executor.cdi == CdiSettings(folders=("/etc/cdi", "/var/run/cdi", "/etc/buildkit/cdi"))
     assert (config.gateway.history_max_entries, config.gateway.history_max_age) == (50, 48 * 3600)
     assert config.mesh.state == tmp_path / "root"
     assert config.executor.state == tmp_path / "root/executor"
     assert len(config.executor.gc_policy) == 4
     assert config.mesh.log_level == "info"
+
+
+def test_devices(tmp_path: Path) -> None:
+    """Folders by flag before those of the file; none when devices are off."""
+    file = '[cdi]\nspecDirs = ["/a"]\nautoAllowed = ["example.org/x"]\n'
+
+    assert planned(tmp_path, file).executor.cdi == CdiSettings(folders=("/a",), auto_allowed=("example.org/x",))
+    assert planned(tmp_path, file, "--cdi-spec-dir=/b").executor.cdi.folders == ("/b",)
+    off = planned(tmp_path, file, "--cdi-disabled")
+    assert (off.executor.cdi.folders, off.gateway.entitlements) == ((), ())
 
 
 def test_a_file_that_is_not_there_is_an_empty_one(tmp_path: Path) -> None:
