@@ -84,6 +84,12 @@ variable "network" {
   description = "Network of steps: bridge, cni or host."
 }
 
+variable "closed" {
+  type        = list(string)
+  default     = ["attached", "private"]
+  description = "With network = bridge: what steps do not reach, by default the node, the fleet, clouds' metadata and all private networks. [] = nothing is closed."
+}
+
 locals {
   address = var.driver == "docker" ? "0.0.0.0" : "{{ env \"NOMAD_IP_http\" }}" # a container may listen on all of its own
 }
@@ -235,7 +241,8 @@ job "buildmesh-executor" {
           cgroup_parent   = "${var.driver == "docker" ? "/buildmesh" : ""}"
 
           [executor.network]
-          mode = "${var.network}"
+          mode   = "${var.network}"
+          closed = ${jsonencode(var.network == "bridge" ? var.closed : [])}
         EOT
       }
 

@@ -1,7 +1,8 @@
 """Networks that steps do not reach: a step runs foreign code, and the fleet's own bus, blob store and gateways are a hop away.
 
 Packet filter rules in the executor's own network namespace. What a step sends into a closed network is dropped on its way through the
-bridge, and so is what it sends to the executor itself.
+bridge, and so is what it sends to the executor itself. The step's name servers answer all the same, on their own port. The bridge has no
+IPv6 network, but every link has addresses of its own: of IPv6 nothing passes.
 """
 
 from __future__ import annotations
@@ -9,26 +10,42 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
 
 from services.executor.adapters.process import capture
 from shared.errors import InvalidInput, Unavailable
 
-__all__ = ["close_networks"]
+__all__ = ["KNOWN", "close_networks"]
 
 ATTACHED = "attached"
+KNOWN: Final = {
+    "metadata": ("169.254.0.0/16",),
+    "private": ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"),
+}
+"""Names for networks: where clouds tell a machine about itself and give it keys; all that the internet has no route to (RFC 1918, 6598)."""
+_HAS_IPV6 = Path("/proc/net/if_inet6")
+_DNS = 53
 
 
-async def close_networks(bridge: str, closed: Sequence[str]) -> None:
-    """Close networks (`10.1.0.0/16`, or `attached`: all that this machine has an address in) to steps on the bridge. Repeatable.
+async def close_networks(bridge: str, closed: Sequence[str], nameservers: Sequence[str] = ()) -> None:
+    """Close networks to steps on the bridge: `10.1.0.0/16`, `attached` (all that this machine has an address in), a name of KNOWN.
 
-    Errors: InvalidInput for what is no network, Unavailable when the packet filter refuses.
+    `nameservers` are those of steps. Repeatable. Errors: InvalidInput for what is no network, Unavailable when the packet filter refuses.
     """
     networks: list[str] = []
     for name in closed:
-        networks += attached(await _routes(), bridge) if name == ATTACHED else [_network(name)]
+        networks += attached(await _routes(), bridge) if name == ATTACHED else KNOWN.get(name) or [_network(name)]
     for network in dict.fromkeys(networks):
-        await _drop("mangle", "FORWARD", "-i", bridge, "-d", network)
-    await _drop("filter", "INPUT", "-i", bridge)
+        await _insert("iptables", "mangle", "FORWARD", "-i", bridge, "-d", network, "-j", "DROP")
+    for server in nameservers:
+        if ipaddress.ip_address(server).version == 4:
+            for protocol in ("udp", "tcp"):
+                await _first("mangle", "FORWARD", "-i", bridge, "-d", server, "-p", protocol, "--dport", str(_DNS), "-j", "RETURN")
+    await _insert("iptables", "filter", "INPUT", "-i", bridge, "-j", "DROP")
+    if _HAS_IPV6.exists():  # noqa: ASYNC240 — a file of the kernel's
+        for table, chain in (("mangle", "FORWARD"), ("filter", "INPUT")):
+            await _insert("ip6tables", table, chain, "-i", bridge, "-j", "DROP")
 
 
 def attached(routes: Iterable[object], bridge: str) -> list[str]:
@@ -44,7 +61,8 @@ def _network(text: str) -> str:
     try:
         return str(ipaddress.IPv4Network(text))
     except ValueError:
-        raise InvalidInput(f"a network that steps do not reach: {text!r} is neither an IPv4 network nor {ATTACHED!r}") from None
+        names = ", ".join(map(repr, (ATTACHED, *KNOWN)))
+        raise InvalidInput(f"a network that steps do not reach: {text!r} is neither an IPv4 network nor one of {names}") from None
 
 
 async def _routes() -> list[object]:
@@ -55,12 +73,17 @@ async def _routes() -> list[object]:
     return routes
 
 
-async def _drop(table: str, chain: str, *rule: str) -> None:
+async def _insert(program: str, table: str, chain: str, *rule: str) -> None:
     """One rule, if it is not there. In `mangle`: it comes before `filter`, where CNI's firewall lets its own through first."""
-    words = [chain, *rule, "-j", "DROP"]
-    code, _, _ = await capture(["iptables", "--wait", "-t", table, "-C", *words])
+    code, _, _ = await capture([program, "--wait", "-t", table, "-C", chain, *rule])
     if code == 0:
         return
-    code, _, said = await capture(["iptables", "--wait", "-t", table, "-I", *words])
+    code, _, said = await capture([program, "--wait", "-t", table, "-I", chain, *rule])
     if code:
-        raise Unavailable(f"iptables: {said.decode(errors='replace').strip()}")
+        raise Unavailable(f"{program}: {said.decode(errors='replace').strip()}")
+
+
+async def _first(table: str, chain: str, *rule: str) -> None:
+    """Before all that are there, also when it was among them."""
+    await capture(["iptables", "--wait", "-t", table, "-D", chain, *rule])
+    await _insert("iptables", table, chain, *rule)

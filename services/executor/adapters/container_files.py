@@ -7,7 +7,7 @@ import os
 import threading
 from pathlib import Path
 
-from services.executor.core.names_files import Dns, hosts_text, only_systemd_resolved, resolv_conf_text
+from services.executor.core.names_files import Dns, hosts_text, nameservers_of, only_systemd_resolved, resolv_conf_text
 from services.executor.core.spec import DEFAULT_HOSTNAME
 from shared.llb import Meta
 
@@ -33,10 +33,17 @@ class ContainerFiles:
 
     def resolv_conf(self, *, host_network: bool) -> str:
         """Path of the resolv.conf; made anew when the host's has changed."""
+        return self._file("resolv.conf", self._resolv_conf(host_network=host_network))
+
+    def nameservers(self) -> list[str]:
+        """Of containers with a network of their own, as it is now."""
+        return nameservers_of(self._resolv_conf(host_network=False))
+
+    def _resolv_conf(self, *, host_network: bool) -> str:
         text = _read(self._source)
         if not host_network and only_systemd_resolved(text):
             text = _read(_SYSTEMD) or text
-        return self._file("resolv.conf", resolv_conf_text(text, self._dns, host_network=host_network))
+        return resolv_conf_text(text, self._dns, host_network=host_network)
 
     def _file(self, kind: str, text: str) -> str:
         name = f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,12 @@ async def make_runners(
 
     `warm` makes cache mounts warm on other executors. What an earlier process left there is ended and removed.
     """
+    dns = Dns(nameservers=settings.network.nameservers, search=settings.network.search_domains, options=settings.network.dns_options)
+    files = await threads.do(ContainerFiles, root / "files", dns)
     if settings.network.closed:
-        await _close(settings.network)
+        await _close(settings.network, await threads.do(files.nameservers))
     caches = CacheDirs(store, threads, None if mesh.alone else FleetLocks(mesh.bus, tasks), warm)
-    exec_parts = await threads.finish(_exec_parts, settings, mesh, root, store, threads, platforms, caches)
+    exec_parts = await threads.finish(_exec_parts, settings, mesh, root, store, threads, platforms, caches, files)
     return {
         ExecOp: ExecRunner(exec_parts),
         FileOp: FileRunner(mesh.instance, store, threads),
@@ -61,10 +63,10 @@ async def make_runners(
     }, exec_parts
 
 
-async def _close(network: NetworkConfig) -> None:
+async def _close(network: NetworkConfig, nameservers: Sequence[str]) -> None:
     if network.mode != "bridge":
         raise InvalidInput(f'network mode "{network.mode}": networks can be closed to steps on a bridge only')
-    await close_networks(network.bridge_name, network.closed)
+    await close_networks(network.bridge_name, network.closed, nameservers)
 
 
 def _exec_parts(
@@ -75,15 +77,14 @@ def _exec_parts(
     threads: Pool,
     platforms: tuple[Platform, ...],
     caches: CacheDirs,
+    files: ContainerFiles,
 ) -> ExecParts:
     runc = Runc(find_runtime(settings.runtime), root / "runc")
     runc.clear()
-    net = settings.network
-    dns = Dns(nameservers=net.nameservers, search=net.search_domains, options=net.dns_options)
     bundles = Bundles(
         root=root / "run",
         store=store,
-        files=ContainerFiles(root / "files", dns),
+        files=files,
         host=look_at_host(),
         cgroup_parent=settings.cgroup_parent,
     )
@@ -93,7 +94,7 @@ def _exec_parts(
         threads=threads,
         runc=runc,
         bundles=bundles,
-        networks=open_networks(net, root, threads),
+        networks=open_networks(settings.network, root, threads),
         caches=caches,
         agents=AgentSockets(root / "ssh", mesh.sessions),
         links=mesh.sessions,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from shared.errors import InvalidInput
 from shared.llb import HostIP
 
-__all__ = ["Dns", "hosts_text", "only_systemd_resolved", "resolv_conf_text"]
+__all__ = ["Dns", "hosts_text", "nameservers_of", "only_systemd_resolved", "resolv_conf_text"]
 
 _PUBLIC = ("8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844")
 
@@ -36,6 +36,11 @@ def hosts_text(hostname: str, extra: Iterable[HostIP] = ()) -> str:
 def only_systemd_resolved(text: str) -> bool:
     """Whether the only nameserver is systemd-resolved's stub, which no container but a host-networked one can reach."""
     return _parse(text)[0] == ["127.0.0.53"]
+
+
+def nameservers_of(text: str) -> list[str]:
+    """The addresses that a resolv.conf names."""
+    return _parse(text)[0]
 
 
 def resolv_conf_text(source: str, dns: Dns, *, host_network: bool) -> str:

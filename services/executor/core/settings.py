@@ -13,7 +13,8 @@ __all__ = ["CdiSettings", "NetworkConfig", "StepSettings", "WarmMountSettings"]
 class NetworkConfig:
     """Networks of containers (reference: buildkitd.toml [worker.oci], [dns]).
 
-    `closed`: networks that steps on the bridge do not reach, nor the executor itself then; `attached` = all that it has an address in.
+    `closed`: networks that steps on the bridge do not reach, nor the executor itself then, nor anything by IPv6; `attached` = all that it
+    has an address in, `private` = all that the internet has no route to, `metadata` = where clouds tell a machine about itself.
     """
 
     mode: str = "auto"  # auto | host | cni | bridge
