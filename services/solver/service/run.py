@@ -52,7 +52,6 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
         index = CachestoreIndex(mesh.calls, mesh.log, mesh.clock.now_ns, tasks)
         runs = FleetRuns(home=mesh.instance, calls=mesh.calls, claims=index, tasks=tasks, log=mesh.log)
         exports = ExporterCalls(mesh.calls)
-        caches = CacheRoads(index=index, work=work, exports=exports, log=mesh.log)
         engine = Engine(
             scheduler=Scheduler(trace=Trace(config.trace)),
             index=index,
@@ -66,7 +65,7 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
         )
         builds = Builds(
             config=config,
-            world=_world(mesh, engine, work, fleet, caches, config),
+            world=_world(mesh, engine, work, fleet, CacheRoads(index=index, work=work, exports=exports, log=mesh.log), config),
             exports=exports,
             fleet=fleet,
             journal=BusJournal(mesh.bus, mesh.log),
@@ -78,13 +77,10 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
             tracer=mesh.tracer,
             tasks=tasks,
         )
-        helpers = [
-            tasks.create_task(runs.serve(), name="joins"),
-            tasks.create_task(fleet.watch(), name="executors"),
-            tasks.create_task(renew_leases(builds, leases, RENEW), name="leases"),
-        ]
+        beside = {"joins": runs.serve(), "executors": fleet.watch(), "leases": renew_leases(builds, leases, RENEW)}
         if not mesh.alone:
-            helpers.append(tasks.create_task(LeftBuilds(mesh.bus, builds.running, mesh.log).run(), name="left builds"))
+            beside["left builds"] = LeftBuilds(mesh.bus, builds.running, mesh.log).run()
+        helpers = [tasks.create_task(helper, name=name) for name, helper in beside.items()]
         mesh.metrics.gauge(names.BUILDS_RUNNING).watch(lambda: len(builds.running()))
         mesh.readiness.up("solver")
         slots = asyncio.Semaphore(config.builds)
