@@ -71,7 +71,8 @@ ROLES: Final[Mapping[str, Role]] = {
     "solver": Role(
         asks=frozenset({subjects.FRONTEND, subjects.EXECUTOR, ONE_EXECUTOR, EXEC, subjects.EXPORTER, subjects.CACHE, ONE_SOLVER}),
         answers=frozenset({subjects.BUILDS, BRIDGES, RUNS, ONE_SOLVER}),
-        says=frozenset({subjects.LEASES}),
+        says=frozenset({subjects.LEASES, subjects.SOLVER_TURNS}),
+        hears=frozenset({subjects.SOLVER_TURNS}),
         appends=True,
         makes=True,
         watches=frozenset({subjects.KV_EXECUTORS, subjects.KV_SESSIONS, subjects.KV_BRIDGES, subjects.KV_BUILDS}),

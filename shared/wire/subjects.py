@@ -54,6 +54,7 @@ TTL: Final[Mapping[str, float]] = {
 
 NEIGHBOURS = "executors.here"  # broadcast: an executor's id, again and again
 REGISTRY_RESTS = "executors.rests"  # broadcast: a registry's host and for how many seconds it wants no requests
+SOLVER_TURNS = "solvers.turns"  # broadcast: what waits at a solver, by pool and identity
 LEASES = "leases"  # broadcast: LeaseRenew, LeaseReleased
 WANTED = "streams.wanted"  # broadcast: the name of a stream that somebody misses who must not make it
 

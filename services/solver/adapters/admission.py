@@ -4,6 +4,7 @@ What waits is told its position, which clients show as a line of the step.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,9 +12,11 @@ from itertools import count
 from typing import Protocol
 
 from services.solver.core.fair_queue import FairQueue, Place
+from services.solver.core.fleet_shares import portions
 from shared.bus.calls import Waiting
 
 LOOK = 1.0  # seconds between two looks at who waits
+HEARD = 2.0  # seconds for which what another solver says holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,7 @@ class Admission:
         self._pools, self._weights = pools, weights
         self._gates: dict[str, _Gate] = {}
         self._ids = count(1)
+        self._others: dict[str, tuple[float, Mapping[str, Mapping[str, int]]]] = {}  # solver → until when that holds, pool → wants
 
     @asynccontextmanager
     async def turn(self, queue: str, identity: str, priority: int, say: Callable[[int, Load], None]) -> AsyncIterator[None]:
@@ -89,11 +93,29 @@ class Admission:
     def _admit(self, queue: str, gate: _Gate) -> None:
         """A few more than slots: an executor that gets free finds its next work on the bus."""
         load = self._pools.load(queue)
-        while gate.queue.held < max(load.slots + load.executors, 1):
-            place = gate.queue.take()
+        capacity = max(load.slots + load.executors, 1)
+        others = self._wanted_elsewhere(queue)
+        most = portions(capacity, gate.queue.wants(), others, self._weights) if others else None
+        while gate.queue.held < capacity:
+            place = gate.queue.take(most)
             if place is None:
                 return
             gate.turns[place.id].set_result(None)
+
+    def wants(self) -> dict[str, Counter[str]]:
+        """What each identity has given to each pool from here, or would."""
+        return {queue: gate.queue.wants() for queue, gate in self._gates.items()}
+
+    def hear(self, solver: str, wants: Mapping[str, Mapping[str, int]]) -> None:
+        """What another solver has to give, by pool and identity."""
+        self._others[solver] = asyncio.get_running_loop().time() + HEARD, wants
+        for queue, gate in list(self._gates.items()):
+            self._admit(queue, gate)
+
+    def _wanted_elsewhere(self, queue: str) -> list[Mapping[str, int]]:
+        now = asyncio.get_running_loop().time()
+        self._others = {solver: said for solver, said in self._others.items() if said[0] > now}
+        return [wants[queue] for _, wants in self._others.values() if wants.get(queue)]
 
     def waiting(self) -> dict[str, Waiting]:
         """How many wait here and since when, by pool."""

@@ -184,8 +184,8 @@ class ExecutorWork:
         self._fleet = fleet
         self._log = log
         self._overhead = overhead
-        self._admission = Admission(fleet, shares or {})
-        calls.also_waiting(self._admission.waiting)
+        self.admission = Admission(fleet, shares or {})
+        calls.also_waiting(self.admission.waiting)
 
     async def resolve(self, request: ResolveSource, heard: Heard) -> SourceResolved:
         """Any executor."""
@@ -223,7 +223,7 @@ class ExecutorWork:
                 return self._fleet.queue_for(op.platform, runs_code=not op.is_source, klass=op.klass)
 
             notes = WaitingNotes(vertex, op.platform, heard)
-            async with self._admission.turn(queue(), scope.identity or scope.lease, op.priority, notes.say):
+            async with self.admission.turn(queue(), scope.identity or scope.lease, op.priority, notes.say):
                 notes.end()
                 home = self._home(inputs, resolved)
                 if home and self._fleet.takes(home, queue()):

@@ -65,9 +65,14 @@ class FairQueue:
             if not line:
                 del self._lines[place.identity]
 
-    def take(self) -> Place | None:
-        """The next one, which holds a slot from now on; None when nobody waits."""
-        identity = self._next({identity: line[0][1] for identity, line in self._lines.items()}, self._held, self._served)
+    def wants(self) -> Counter[str]:
+        """What each identity holds and waits for."""
+        return self._held + Counter({identity: len(line) for identity, line in self._lines.items()})
+
+    def take(self, most: Mapping[str, int] | None = None) -> Place | None:
+        """The next one, which holds a slot from now on; None when nobody waits who holds less than `most` for its identity (None = any)."""
+        first = {identity: line[0][1] for identity, line in self._lines.items() if most is None or self._held[identity] < most[identity]}
+        identity = self._next(first, self._held, self._served)
         if identity is None:
             return None
         place = self._places[self._lines[identity][0][1]]

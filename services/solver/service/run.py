@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from services.solver.adapters.build_memory import BusMemory, NoMemory
@@ -10,6 +10,7 @@ from services.solver.adapters.cache_index import CachestoreIndex
 from services.solver.adapters.containers import ExecutorContainers
 from services.solver.adapters.executors import ExecutorFleet, ExecutorWork
 from services.solver.adapters.fleet_runs import FleetRuns, Unshared
+from services.solver.adapters.fleet_turns import FleetTurns
 from services.solver.adapters.left_builds import LeftBuilds
 from services.solver.adapters.outlets import BusJournal, BusLeases, ExporterCalls, FrontendCalls
 from services.solver.adapters.policy_sessions import PolicySessions
@@ -79,7 +80,7 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
         )
         beside = {"joins": runs.serve(), "executors": fleet.watch(), "leases": renew_leases(builds, leases, RENEW)}
         if not mesh.alone:
-            beside["left builds"] = LeftBuilds(mesh.bus, builds.running, mesh.log).run()
+            beside |= _fleet_helpers(mesh, work, builds)
         helpers = [tasks.create_task(helper, name=name) for name, helper in beside.items()]
         mesh.metrics.gauge(names.BUILDS_RUNNING).watch(lambda: len(builds.running()))
         mesh.readiness.up("solver")
@@ -87,6 +88,14 @@ async def run(config: SolverConfig, mesh: Mesh) -> None:
         await mesh.calls.work(subjects.BUILDS, {SolveBuild: builds.solve}, slots=slots, abandoned={SolveBuild: builds.abandoned})
         for helper in helpers:
             helper.cancel()
+
+
+def _fleet_helpers(mesh: Mesh, work: ExecutorWork, builds: Builds) -> dict[str, Coroutine[Any, Any, None]]:
+    """What only several solvers need."""
+    return {
+        "left builds": LeftBuilds(mesh.bus, builds.running, mesh.log).run(),
+        "turns": FleetTurns(mesh.instance, work.admission).run(mesh.bus),
+    }
 
 
 def _world(mesh: Mesh, engine: Engine, work: ExecutorWork, fleet: ExecutorFleet, caches: CacheRoads, config: SolverConfig) -> World:
