@@ -104,8 +104,7 @@ class Gathering:
                 case CacheDir() as tree:
                     name = f"{tree.id}:{None if tree.input is None else inputs[tree.input]}"
                     if name not in taken:  # within one step equal ids are one directory
-                        description = f"cached mount {planned.dest} from exec {' '.join(op.meta.args)}"
-                        wish = _wish(tree, description, scope, inputs, refs)
+                        wish = _wish(tree, f"cached mount {planned.dest} from exec {' '.join(op.meta.args)}", scope, inputs, refs)
                         taken[name] = await stack.enter_async_context(parts.caches.use(wish))
                     caches[planned.index] = taken[name]
         return Given(
