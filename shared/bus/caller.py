@@ -148,6 +148,7 @@ class Caller:
             raise
         finally:
             del self._open[id]
+            del call  # a failure's traceback has this frame: with the request in it, both would stay until they are collected
 
     async def _send(self, call: OpenCall) -> None:
         """While the bus can't be reached the request stays unsent; the next tick tries again."""

@@ -56,6 +56,10 @@ class Call:
         """The next message; None once the client has half-closed."""
         return await self._exchange.message()
 
+    async def announced(self) -> int:
+        """How many bytes the next message takes at most, as soon as it has begun; 0 at the end. It is left where it is."""
+        return await self._exchange.announced()
+
     async def recv_one(self) -> bytes:
         """The single request message of a unary or server-streaming call."""
         message = await self._exchange.message()

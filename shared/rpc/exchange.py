@@ -86,6 +86,15 @@ class Exchange:
             return self._reader.rest()
         return await self._next()
 
+    async def announced(self) -> int:
+        """How many bytes the next message takes at most, as soon as it has begun; 0 at the end."""
+        while (size := self._reader.announced()) is None:
+            chunk = await self._next()
+            if not chunk:
+                return 0
+            self._reader.feed(chunk)
+        return size
+
     async def message(self) -> bytes | None:
         """The next message, None at the end."""
         while True:

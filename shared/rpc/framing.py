@@ -52,13 +52,27 @@ class MessageReader:
         """Whether a message has begun that is not complete."""
         return self._size > 0
 
-    def next(self) -> bytes | None:
-        """The next whole message, or None."""
+    def announced(self) -> int | None:
+        """How many bytes the next message takes at most; None before its prefix is here."""
+        prefix = self._prefix()
+        if prefix is None:
+            return None
+        flag, length = prefix
+        return self._limit if flag else min(length, self._limit)  # what is compressed may grow
+
+    def _prefix(self) -> tuple[int, int] | None:
         if self._size < PREFIX.size:
             return None
         if len(self._data) - self._pos < PREFIX.size:
             self._join()
-        flag, length = PREFIX.unpack_from(self._data, self._pos)
+        return PREFIX.unpack_from(self._data, self._pos)
+
+    def next(self) -> bytes | None:
+        """The next whole message, or None."""
+        prefix = self._prefix()
+        if prefix is None:
+            return None
+        flag, length = prefix
         if length > self._limit:
             raise Exhausted(f"received message larger than max ({length} vs. {self._limit})")
         total = PREFIX.size + length

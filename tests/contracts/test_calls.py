@@ -1,6 +1,7 @@
 """Calls over the memory bus and over a real nats-server: one answer each, heartbeats, cancel, loss, work that changes hands."""
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from shared.blobs.memory import MemoryBlobs
+from shared.bus.caller import OpenCall
 from shared.bus.calls import Calls, CallSettings, Handlers, Served
 from shared.bus.memory import MemoryBus
 from shared.bus.nats import NatsBus
@@ -168,6 +170,25 @@ async def test_errors_arrive_as_they_were_raised(connect: Any, blobs: MemoryBlob
     got: Any = raised.value
     assert (type(got), got.message, got.reason, got.details) == (type(error), error.message, error.reason, error.details)
     assert getattr(got, "ref_id", None) == getattr(error, "ref_id", None)
+
+
+async def test_a_failed_call_leaves_nothing_to_be_collected() -> None:
+    """Else its request (up to 16 MiB of a hostile frontend) stays in memory until the collector comes by."""
+
+    async def refuse(request: Ask, served: Served) -> FileData:
+        raise InvalidInput("no")
+
+    subject = unique("call")
+    async with Calls(MemoryBus()) as calls, serving(calls, subject, {Ask: refuse}):
+        gc.disable()
+        try:
+            with pytest.raises(InvalidInput):
+                await calls.call(subject, ask())
+            left = [found for found in gc.get_objects() if isinstance(found, OpenCall)]
+        finally:
+            gc.enable()
+
+    assert left == []
 
 
 async def test_the_error_of_a_task_group_is_told_and_the_server_lives(connect: Any, blobs: MemoryBlobs) -> None:

@@ -60,6 +60,24 @@ async def huge(client: CallOpener, number: int) -> None:
             await give(client, said=error.message.encode())
 
 
+async def large(client: CallOpener, number: int) -> None:
+    """So many calls of 15 MiB at once."""
+    request = pb.ReadFileRequest(Ref="x" * (15 << 20)).SerializeToString()
+    refused = 0
+
+    async def one() -> None:
+        nonlocal refused
+        try:
+            await client.unary(BRIDGE + "ReadFile", request)
+        except BuildmeshError:
+            refused += 1
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(number):
+            tasks.create_task(one())
+    await give(client, refused=str(refused).encode())
+
+
 async def twice(client: CallOpener, number: int) -> None:
     await give(client, first=b"1")
     try:
@@ -87,7 +105,7 @@ async def stay(client: CallOpener, number: int) -> None:
             tasks.create_task(ask(client, "never"))
 
 
-WHAT = {"flood": flood, "huge": huge, "twice": twice, "error": error, "then_fail": then_fail, "stay": stay}
+WHAT = {"flood": flood, "huge": huge, "large": large, "twice": twice, "error": error, "then_fail": then_fail, "stay": stay}
 
 if __name__ == "__main__":
     asyncio.run(talk(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0))

@@ -1,12 +1,14 @@
 """A frontend's process served over its pipes: HTTP/2 in, what it prints out of the way, its end awaited (serveLLBBridgeForwarder).
 
-What it sends is hostile input: frames and floods are held back by shared.http2, calls by `_CALLS` at a time, what it prints by `_QUIET`.
+What it sends is hostile input: frames and floods are held back by shared.http2, calls by number (`_CALLS`) and size
+(`_LARGE_TOGETHER`), what it prints by `_QUIET`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 from services.executor.adapters.container import Running
@@ -22,7 +24,11 @@ __all__ = ["serve"]
 
 _CALLS: Final = 64
 """Calls of one frontend that are being answered; more wait."""
-_LIMITS: Final = Limits(max_streams=1024, max_unread=32 << 20)
+_LIMITS: Final = Limits(max_streams=1024, stream_window=65_535, max_unread=80 << 20)
+"""All streams together can't leave so much unread that the one that is being read gets nothing more."""
+_LARGE: Final = 64 << 10
+_LARGE_TOGETHER: Final = 64 << 20
+"""Bytes of larger messages that are being answered; each of them is in memory several times meanwhile."""
 _RELAX: Final = 10.0
 _QUIET: Final = 1 << 20
 """Bytes that a frontend may print before it is read more slowly."""
@@ -113,15 +119,41 @@ async def _relax(link: Link) -> None:
         link.connection.relax()
 
 
+class _Budget:
+    """So many bytes may be held together; who wants more waits."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self._left = size
+        self._changed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def hold(self, size: int) -> AsyncIterator[None]:
+        size = min(size, self._size)
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._left >= size)
+            self._left -= size
+        try:
+            yield
+        finally:
+            self._left += size
+            async with self._changed:
+                self._changed.notify_all()
+
+
 def _some_at_a_time() -> Interceptor:
-    slots = asyncio.Semaphore(_CALLS)
+    slots, budget = asyncio.Semaphore(_CALLS), _Budget(_LARGE_TOGETHER)
 
     async def limit(call: Call, handler: Handler) -> None:
         if call.method == SERVICE + "ExecProcess":  # lasts as long as processes do
             await handler(call)
             return
         async with slots:
-            await handler(call)
+            size = await call.announced()
+            if size <= _LARGE:
+                await handler(call)
+                return
+            async with budget.hold(size):
+                await handler(call)
 
     return limit
 

@@ -19,7 +19,7 @@ from services.solver.service.progress import Stream
 from services.solver.service.resolving import Resolving
 from services.solver.service.results import Handle, Handles, vertex_of
 from services.solver.service.warnings import Warnings
-from shared.errors import LEFT, BuildFailed, BuildmeshError, Code, InvalidInput, NotFound, first_failure, read_left, solve_detail
+from shared.errors import LEFT, BuildFailed, BuildmeshError, Code, Exhausted, InvalidInput, NotFound, first_failure, read_left, solve_detail
 from shared.llb import Definition, decode_definition, decode_source_op, op_json
 from shared.model import Digest, Platform, Ref
 from shared.run import new_id
@@ -44,7 +44,7 @@ from shared.wire.messages import (
 
 FRONTENDS = ("dockerfile.v0", "gateway.v0")
 RETURN = "return"  # the name of the client's last word in the memory of the build
-NESTING = 32  # frontends that run frontends that run …
+RUNNING = 256  # frontends of one build at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class RunningBuild:
         self._returned: asyncio.Future[BridgeResult] = asyncio.get_running_loop().create_future()
         self.ownership = asyncio.timeout(None)  # ends when another solver has taken the build over
         self._given: BridgeReturn | None = None
-        self._depth = 0
+        self._running = 0
         self._klass = wanted_class(request.frontend_opts) or DEFAULT_CLASS
         self._priority = wanted_priority(request.frontend_opts) or 0
 
@@ -184,7 +184,7 @@ class RunningBuild:
             caller.handles += [ref.id for ref in all_refs(result) if ref.id]
         else:
             result = BridgeResult()
-        if not self._depth:  # a frontend that runs goes with its solver and is run again
+        if not self._running:  # a frontend that runs goes with its solver and is run again
             for ref in all_refs(result):
                 if ref.id:
                     await self._keep(ref.id, BridgeRef(id=ref.id, definition=self.handles.get(ref.id).raw))
@@ -230,8 +230,8 @@ class RunningBuild:
     async def _run_frontend(self, request: BridgeSolve, caller: str) -> BridgeResult:
         if request.frontend not in FRONTENDS:
             raise BuildFailed(f"invalid frontend: {request.frontend[:100]}")
-        if self._depth >= NESTING:
-            raise BuildFailed(f"frontends nested deeper than {NESTING}")
+        if self._running >= RUNNING:
+            raise Exhausted(f"more than {RUNNING} frontends of one build at a time")
         order = RunFrontend(
             build=self.ref,
             bridge=subjects.build_runs(self.ref),
@@ -242,12 +242,12 @@ class RunningBuild:
             caller=caller,
             workers=self._world.fleet.workers(),
         )
-        self._depth += 1
+        self._running += 1
         try:
             with self.runs.open(caller):
                 result = await self._world.frontends.run(order)
         finally:
-            self._depth -= 1
+            self._running -= 1
         return await self.checked(result)
 
     async def run_image(self, request: BridgeRunImage) -> BridgeResult:

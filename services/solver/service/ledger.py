@@ -4,10 +4,16 @@ from collections.abc import Mapping
 
 from services.solver.core.provenance.callers import Caller, Producers, Request
 from services.solver.core.provenance.sources import Sources
+from services.solver.service.bounds import Bound
 from services.solver.service.results import Handle
-from shared.errors import BuildmeshError
+from shared.errors import BuildFailed, BuildmeshError
 from shared.llb import decode_definition
 from shared.run import new_id
+
+NESTING = 32  # frontends that run frontends that run …
+MOST = 10_000
+MOST_BYTES = 64 << 20
+"""Of all their options: provenance tells of each."""
 
 
 class Ledger:
@@ -18,13 +24,17 @@ class Ledger:
         self._callers = {"": self.client}
         self._producers = producers
         self._entries: list[tuple[str, int]] = []
+        self._bound = Bound(what="runs of frontends", most=MOST, most_bytes=MOST_BYTES)
 
     def caller(self, id: str) -> Caller:
         """The client for one that this build does not know: a frontend of a solver that is gone."""
         return self._callers.get(id, self.client)
 
     def begin(self, by: Caller, request: Request) -> Caller:
-        """A frontend is about to run."""
+        """A frontend is about to run. Raises BuildFailed when it is too deep, Exhausted when there were too many."""
+        if by.depth >= NESTING:
+            raise BuildFailed(f"frontends nested deeper than {NESTING}")
+        self._bound.take(1, sum(len(key) + len(value) for key, value in request.options.items()))
         started = by.frontend(new_id(), request)
         self._callers[started.id] = started
         return started

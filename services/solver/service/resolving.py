@@ -6,12 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from services.solver.ports import Work
+from services.solver.service.bounds import Bound
 from services.solver.service.policies import SourcePolicies
 from services.solver.service.progress import Stream
 from shared.errors import BuildmeshError, NotFound
 from shared.llb import Op, decode_source_op, encode_op, encode_source_op
 from shared.model import Digest, Platform, format_platform
 from shared.wire.messages import BridgeResolveSource, ResolveSource, Scope, SourceMeta, SourceResolved
+
+MOST = 10_000
+MOST_BYTES = 64 << 20
+"""Each question is a step that clients are shown, each answer is remembered."""
 
 
 class Resolving:
@@ -21,17 +26,20 @@ class Resolving:
 
     def __init__(self, work: Work, stream: Stream, scope: Scope, platform: Callable[[], Platform]) -> None:
         self._work, self._stream, self._scope, self._platform = work, stream, scope, platform
+        self._bound = Bound(what="questions about sources", most=MOST, most_bytes=MOST_BYTES)
         self._resolved: dict[BridgeResolveSource, asyncio.Future[SourceMeta]] = {}
 
     async def resolve(self, request: BridgeResolveSource) -> SourceMeta:
-        """As the policies want it. Raises BuildFailed for a source that they deny."""
+        """As the policies want it. Raises BuildFailed for a source that they deny, Exhausted when too much was asked."""
         key = replace(request, caller="", log_name="")
         if (known := self._resolved.get(key)) is not None:
             return await asyncio.shield(known)
+        self._bound.take(1, len(request.source) + sum(map(len, request.source_policies)))
         answer: asyncio.Future[SourceMeta] = asyncio.get_running_loop().create_future()
         self._resolved[key] = answer
         try:
             meta = await self._policed(request)
+            self._bound.take(0, len(meta.image_config))
         except BaseException as error:
             del self._resolved[key]
             failed = error if isinstance(error, BuildmeshError) else NotFound("the question was given up")

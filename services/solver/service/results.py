@@ -5,8 +5,9 @@ from typing import Any, TypeVar
 
 from services.solver.core.definition_json import definition_json
 from services.solver.core.vertex import Output
+from services.solver.service.bounds import Bound
 from services.solver.service.engine import Built, Engine
-from shared.errors import BuildmeshError, Exhausted, InvalidInput, NotFound, RefLost, source_detail
+from shared.errors import BuildmeshError, InvalidInput, NotFound, RefLost, source_detail
 from shared.llb import Definition, decode_definition
 from shared.model import Digest, Ref, SourceInfo
 from shared.run import new_id
@@ -58,6 +59,11 @@ class Handle:
     def output(self) -> Output | None:
         """Where it comes from; None = scratch."""
         return self._output
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes are kept for it."""
+        return len(self.raw) + OP_BYTES * len(self._definition.data)
 
     @property
     def head(self) -> str:
@@ -120,6 +126,7 @@ def _loaded_by(raw: bytes) -> dict[str, Any] | None:
 
 MOST = 20_000
 MOST_BYTES = 256 << 20
+OP_BYTES = 1024  # what an op takes once it is read, beyond its own bytes
 
 
 class Handles:
@@ -127,14 +134,12 @@ class Handles:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Handle] = {}
-        self._bytes = 0
+        self._bound = Bound(what="results", most=MOST, most_bytes=MOST_BYTES)
 
     def add(self, handle: Handle) -> Handle:
         """Make it findable. Raises Exhausted."""
         if handle.id:
-            self._bytes += len(handle.raw)
-            if len(self._by_id) >= MOST or self._bytes > MOST_BYTES:
-                raise Exhausted(f"one build can have {MOST} results, of definitions of {MOST_BYTES} bytes together")
+            self._bound.take(1, handle.weight)
             self._by_id[handle.id] = handle
         return handle
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from shared.errors import Exhausted, InvalidInput
+from services.solver.service.bounds import Bound
+from shared.errors import InvalidInput
 from shared.model import Digest, Warn, is_digest
 from shared.wire.messages import BridgeWarn
 
@@ -15,8 +16,7 @@ class Warnings:
     """Counts those of one build."""
 
     def __init__(self) -> None:
-        self._count = 0
-        self._bytes = 0
+        self._bound = Bound(what="warnings", most=MOST, most_bytes=MOST_BYTES)
 
     def take(self, warning: BridgeWarn) -> Sequence[Warn]:
         """As the log has them. Raises InvalidInput for what is no vertex digest, Exhausted when there are too many."""
@@ -34,10 +34,7 @@ class Warnings:
             )
             for finding in warning.findings
         ]
-        count, size = self._count + len(shown), self._bytes + sum(map(_size, shown))
-        if count > MOST or size > MOST_BYTES:
-            raise Exhausted(f"one build can have {MOST} warnings, of {MOST_BYTES} bytes together")
-        self._count, self._bytes = count, size
+        self._bound.take(len(shown), sum(map(_size, shown)))
         return shown
 
 

@@ -11,6 +11,7 @@ tool (
 require (
 	github.com/moby/buildkit v0.32.2
 	github.com/tonistiigi/fsutil v0.0.0-20260717003753-6d9dc2ebad62
+	google.golang.org/grpc v1.82.1
 )
 
 require (
@@ -223,7 +224,6 @@ require (
 	golang.org/x/time v0.15.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260526163538-3dc84a4a5aaa // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260526163538-3dc84a4a5aaa // indirect
-	google.golang.org/grpc v1.82.1 // indirect
 	google.golang.org/protobuf v1.36.12-0.20260120151049-f2248ac996af // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 	k8s.io/klog/v2 v2.140.0 // indirect

@@ -56,6 +56,7 @@ class Caller:
     id: str = ""
     request: Request | None = None
     root: Request | None = None
+    depth: int = 0
     images: list[ImageSource] = field(default_factory=list)
     handles: list[str] = field(default_factory=list)
     below: list["Caller"] = field(default_factory=list)
@@ -63,7 +64,7 @@ class Caller:
     def frontend(self, id: str, request: Request) -> "Caller":
         """A caller that this one starts; it counts once it is put into `below`."""
         root = self.root if self.root is not None and self.root.says_something else self.request
-        return Caller(id=id, request=request, root=root)
+        return Caller(id=id, request=request, root=root, depth=self.depth + 1)
 
     def owner(self, handle: str) -> "Caller | None":
         """The innermost one that has the result."""

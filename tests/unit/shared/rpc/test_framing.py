@@ -68,3 +68,16 @@ def test_gzip_bomb() -> None:
 
 def test_frame() -> None:
     assert frame(b"ab") == b"\0\0\0\0\x02ab"
+
+
+def test_the_size_of_a_message_is_known_before_it_is_here() -> None:
+    reader = MessageReader(1000)
+    assert reader.announced() is None
+    reader.feed(b"\0\0\0")
+    assert reader.announced() is None
+    reader.feed(b"\0\x07ab")
+
+    assert (reader.announced(), reader.next()) == (7, None)
+    reader.feed(b"cdefg\x01\0\0\0\x01")
+
+    assert (reader.next(), reader.announced()) == (b"abcdefg", 1000), "what is compressed may grow to the limit"

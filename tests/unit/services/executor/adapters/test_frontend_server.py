@@ -95,6 +95,24 @@ async def test_a_huge_message_is_refused() -> None:
     assert b"larger than max" in result.metadata["said"]
 
 
+async def test_large_messages_are_answered_a_few_at_a_time() -> None:
+    """Else a frontend would fill the executor's memory with its 64 calls; all are answered in the end."""
+    together = most = 0
+
+    async def slow(request: BridgeReadFile, served: Any) -> Any:
+        nonlocal together, most
+        together += 1
+        most = max(most, together)
+        await asyncio.sleep(0)
+        together -= 1
+        raise NotFound("no such ref")
+
+    result = await World(slow).run("large", "9")
+
+    assert result.metadata == {"refused": b"9"}
+    assert 1 <= most <= 4
+
+
 async def test_the_first_answer_counts() -> None:
     assert (await World().run("twice")).metadata == {"first": b"1"}
 
