@@ -21,6 +21,25 @@ _FIRST_INHERITED: Final = 3
 _BACKLOG: Final = 512
 
 
+class _Telling(ssl.SSLObject):
+    """Says why it refuses a certificate. The event loop would close at once, and OpenSSL's alert («certificate required») stay unsent: so
+    the first time we ask for more, which sends what is there; the other side reads it and leaves, or the loop's time for handshakes ends.
+    """
+
+    _refusal: ssl.SSLError | None = None
+
+    def do_handshake(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+        try:
+            super().do_handshake()
+        except ssl.SSLError as error:
+            if not isinstance(error, ssl.SSLCertVerificationError) and error.reason != "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+                raise
+            self._refusal = error
+            raise ssl.SSLWantReadError from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFiles:
     """PEM files. With `ca`, clients must show a certificate it has signed."""
@@ -34,6 +53,7 @@ class TlsFiles:
         if not self.cert or not self.key:
             raise InvalidInput("you must specify key and cert file if one is specified")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.sslobject_class = _Telling
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["h2"])
         try:

@@ -10,10 +10,13 @@ from services.certs import main as make_certificates
 from tests.kit.parts.buildkitd import REPOSITORY, daemon, our_buildmeshd, real_buildkitd
 from tests.kit.parts.minio import s3_server
 from tests.kit.parts.nats import nats_server, secured
-from tests.kit.parts.process import accepts, running
+from tests.kit.parts.process import accepts, free_port, running
 from tests.kit.stack import Stack, stack
 
 Way = Callable[[Path], AbstractContextManager[str]]
+
+CLIENTS: Final = ("alice", "bob")
+PUBLIC: Final = "public"
 
 HOST_NETWORK: Final = 'insecure-entitlements = ["network.host"]\n'
 
@@ -41,13 +44,20 @@ def up(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def fleet(folder: Path) -> Iterator[str]:
-    """Six processes, nats-server, MinIO; each service with its certificate and its rights on the bus, so that all tests keep to them."""
+    """Six processes, nats-server, MinIO; each service with its certificate and its rights on the bus, so that all tests keep to them.
+
+    Clients with a certificate are served at the address that the file `public` names (test_identity.py), the others on the socket.
+    """
     certs = folder / "certs"
-    assert make_certificates(["--out", str(certs)]) == 0
+    assert make_certificates(["--out", str(certs), *(word for name in CLIENTS for word in ("--client", name))]) == 0
+    port, own = free_port(), certs / "gateway/public"
+    (folder / PUBLIC).write_text(f"tcp://localhost:{port}")
+    tls = {"tls_cert": str(own / "cert.pem"), "tls_key": str(own / "key.pem"), "tls_ca": str(own / "ca.pem")}
+    addresses = [f"unix://{folder}/stack/gateway.sock", f"tcp://127.0.0.1:{port}"]
     with (
         nats_server(folder / "nats", config=secured(certs)) as nats,
         s3_server(folder / "s3", certs=certs) as s3,
-        stack(folder / "stack", nats=nats, s3=s3, certs=certs) as mesh,
+        stack(folder / "stack", nats=nats, s3=s3, certs=certs, settings={"gateway": {"addresses": addresses, **tls}}) as mesh,
     ):
         yield mesh.addr
         refused = refusals(mesh)

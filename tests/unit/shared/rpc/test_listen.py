@@ -163,6 +163,25 @@ async def test_no_certificate_no_entry(authority: Authority, tls_address: str) -
             await channel.unary_unary("/t.T/Who")(b"x", timeout=3)
 
 
+@pytest.mark.parametrize(("own", "told"), [("", "CERTIFICATE_REQUIRED"), ("stranger", "ALERT")])
+async def test_who_is_refused_is_told_why(authority: Authority, tls_address: str, tmp_path: Path, own: str, told: str) -> None:
+    """By OpenSSL's alert, which buildctl shows; afterwards the address serves others."""
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    if own:
+        (tmp_path / "other").mkdir()
+        cert, key = Authority(tmp_path / "other").issue(own)
+        context.load_cert_chain(cert, key)
+
+    def knock() -> None:
+        host, _, port = tls_address.removeprefix("tcp://").rpartition(":")
+        with socket.create_connection((host, int(port)), 10) as plain, context.wrap_socket(plain, server_hostname="localhost") as link:
+            link.recv(1)
+
+    with pytest.raises(ssl.SSLError, match=told):
+        await asyncio.to_thread(knock)
+    await test_mutual_tls_with_own_client(authority, tls_address)
+
+
 async def test_peer_without_alpn_is_turned_away(authority: Authority) -> None:
     cert, key = authority.issue("server")
     listener = listen("tcp://127.0.0.1:0", tls=TlsFiles(cert=cert, key=key))
