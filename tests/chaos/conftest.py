@@ -52,6 +52,11 @@ class Fleet:
         time.sleep(0.5)
         self.stack.start(name)
 
+    def drain_all(self, names: list[str]) -> dict[str, int]:
+        """All of them at once."""
+        with ThreadPoolExecutor(len(names)) as pool:
+            return dict(zip(names, pool.map(self.drain, names), strict=True))
+
     def drain(self, name: str) -> int:
         """SIGTERM; the exit status; then a new process, ready."""
         self.tell(f"SIGTERM {name}")
@@ -60,12 +65,14 @@ class Fleet:
         self.stack.ready(name, 40)
         return code
 
-    def pause(self, name: str, seconds: float) -> None:
+    def pause(self, names: list[str], seconds: float) -> None:
         """SIGSTOP, and SIGCONT after `seconds`."""
-        self.tell(f"SIGSTOP {name} for {seconds:g} s")
-        os.kill(self.stack.parts[name].pid, signal.SIGSTOP)
+        for name in names:
+            self.tell(f"SIGSTOP {name} for {seconds:g} s")
+            os.kill(self.stack.parts[name].pid, signal.SIGSTOP)
         time.sleep(seconds)
-        os.kill(self.stack.parts[name].pid, signal.SIGCONT)
+        for name in names:
+            os.kill(self.stack.parts[name].pid, signal.SIGCONT)
 
     def restart_bus(self, *, wiped: bool = False) -> None:
         self.tell("kill -9 nats-server" + (", its folder removed" if wiped else ""))
