@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from shared.bus.calls import Served
+from services.executor.adapters.joined_ops import Hearing
 from shared.model import Digest, LogChunk, Status
 from shared.wire.messages import TaskProgress
 
@@ -73,28 +73,28 @@ class BatchReporter:
             frames.append(TaskProgress(statuses=statuses, logs=tuple(batch)))
         return frames
 
-    async def pump(self, served: Served) -> None:
+    async def pump(self, hearing: Hearing) -> None:
         """Send batches until cancelled. The first goes out at once, the next ones after an interval."""
         while True:
             await self._waiting.wait()
             self._waiting.clear()
-            await self.flush(served)
+            await self.flush(hearing)
             await asyncio.sleep(_INTERVAL)
 
-    async def flush(self, served: Served) -> None:
+    async def flush(self, hearing: Hearing) -> None:
         """Send what is there."""
         for frame in self.take():
-            await served.progress(frame)
+            await hearing.progress(frame)
 
 
 @asynccontextmanager
-async def reporting(served: Served, vertex: Digest) -> AsyncIterator[BatchReporter]:
+async def reporting(hearing: Hearing, vertex: Digest) -> AsyncIterator[BatchReporter]:
     """A reporter whose every word has been sent when the context is left."""
     report = BatchReporter(vertex)
     async with asyncio.TaskGroup() as tasks:
-        pump = tasks.create_task(report.pump(served), name="task progress")
+        pump = tasks.create_task(report.pump(hearing), name="task progress")
         try:
             yield report
         finally:
             pump.cancel()
-            await report.flush(served)
+            await report.flush(hearing)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from services.executor.adapters.joined_ops import Hearing, JoinedOps
 from services.executor.adapters.materialise import Materialise
 from services.executor.adapters.op_metrics import OpMetrics
 from services.executor.adapters.reporter import reporting
@@ -41,10 +42,11 @@ class Tasks:
         runners: Mapping[type, OpRunner],
         drivers: Mapping[type, SourceDriver],
         slots: asyncio.Semaphore,
+        joined: JoinedOps,
         metrics: OpMetrics,
         made: Callable[[Sequence[Ref | None], Scope], None] = lambda refs, scope: None,
     ) -> None:
-        self._metrics = metrics
+        self._metrics, self._joined = metrics, joined
         self._home, self._materialise, self._store = home, materialise, store
         self._runners, self._drivers, self._slots, self._made = runners, drivers, slots, made
 
@@ -56,6 +58,8 @@ class Tasks:
 
     async def run_pinned(self, request: RunOp, served: Served) -> OpDone:
         """An op whose inputs are here. Raises Exhausted when no slot gets free within its grace: then it may run anywhere."""
+        if self._joined.is_running(request):
+            return await self.run(request, served)
         if self._slots.locked():
             await served.progress(TaskProgress())  # it was heard
         try:
@@ -72,8 +76,11 @@ class Tasks:
         """An op from the queue; its slot is the puller's. Raises RefLost naming an input that can't be had."""
         op = _checked(request.op)
         check_entitlements(op.kind, request.scope.entitlements)
+        return await self._joined.run(request, served, lambda hearing: self._run(op, request, hearing))
+
+    async def _run(self, op: Op, request: RunOp, hearing: Hearing) -> OpDone:
         started = time.time_ns()
-        async with reporting(served, request.vertex) as report:
+        async with reporting(hearing, request.vertex) as report:
             with self._metrics.running(op.kind):
                 outputs = await self._outputs(op, request, report)
         if not isinstance(op.kind, SourceOp):  # only what is copied from a context leaves the executor that has it

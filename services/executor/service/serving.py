@@ -10,6 +10,7 @@ from services.executor.adapters.file_layers import LayersOfFiles
 from services.executor.adapters.frontend_images import FrontendImages
 from services.executor.adapters.hashing import Hashing
 from services.executor.adapters.housekeeping import Housekeeping
+from services.executor.adapters.joined_ops import JoinedOps
 from services.executor.adapters.materialise import Materialise
 from services.executor.adapters.mount_records import MountRecords
 from services.executor.adapters.mount_snapshots import MountSnapshots
@@ -156,6 +157,7 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
             runners=runners,
             drivers=drivers,
             slots=parts.slots,
+            joined=JoinedOps(tasks),
             metrics=OpMetrics(mesh.metrics),
             made=publisher.offer,
         ),

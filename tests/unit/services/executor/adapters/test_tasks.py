@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from services.executor.adapters import tasks as module
+from services.executor.adapters.joined_ops import JoinedOps
 from services.executor.adapters.op_metrics import OpMetrics
 from services.executor.adapters.tasks import Tasks
 from services.executor.service.run import slots_of
@@ -44,6 +45,7 @@ class Counted(Tasks):
             runners={},
             drivers={},
             slots=asyncio.Semaphore(slots),
+            joined=JoinedOps(None),  # type: ignore[arg-type]
             metrics=OpMetrics(Metrics()),
         )
         self.go_on = asyncio.Event()
