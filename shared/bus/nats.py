@@ -147,11 +147,24 @@ class NatsBus:
 
         subscription = await self._nc.subscribe(subject, queue=queue, cb=received)
         try:
-            await heeding(self._nc.flush())
+            await self._heard_by_server()
             yield inflow
         finally:
             if not self._nc.is_closed:
                 await subscription.unsubscribe()
+
+    async def _heard_by_server(self) -> None:
+        """What was said so far. A server that is away hears of subscriptions when it comes back."""
+        from nats.errors import Error
+
+        while True:
+            try:
+                await heeding(self._nc.flush())
+                return
+            except (Error, OSError, TimeoutError) as error:
+                if self._nc.is_closed:
+                    raise Unavailable(f"the bus: {type(error).__name__}: {error}") from error
+            await asyncio.sleep(0.25)
 
     @property
     def connected(self) -> bool:

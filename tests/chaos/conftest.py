@@ -74,11 +74,12 @@ class Fleet:
         for name in names:
             os.kill(self.stack.parts[name].pid, signal.SIGCONT)
 
-    def restart_bus(self, *, wiped: bool = False) -> None:
-        self.tell("kill -9 nats-server" + (", its folder removed" if wiped else ""))
+    def restart_bus(self, *, wiped: bool = False, away: float = 0.0) -> None:
+        self.tell("kill -9 nats-server" + (", its folder removed" if wiped else f", away for {away:g} s"))
         self.nats.part.kill()
         if wiped:
             shutil.rmtree(self.nats.store)
+        time.sleep(away)
         port = int(self.nats.url.rpartition(":")[2])
         self.nats = self.servers.enter_context(nats_server(self.nats.store.parent, port=port))
 

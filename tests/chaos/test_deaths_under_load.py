@@ -24,7 +24,8 @@ MANY = 100
 def deaths(fleet: Fleet) -> list[Callable[[], object]]:
     """Each service, the bus and the blob store, and the bus with all it knew. Clients of a dead gateway build again by the other one."""
     names = ("executor-0", "executor-2", "solver-0", "solver-1", "frontend-0", "exporter-0", "cachestore-0", "gateway-0", "gateway-1")
-    return [*(partial(fleet.kill, name) for name in names), fleet.restart_bus, fleet.restart_blobs, partial(fleet.restart_bus, wiped=True)]
+    servers = (partial(fleet.restart_bus, away=8), fleet.restart_blobs, partial(fleet.restart_bus, wiped=True))
+    return [*(partial(fleet.kill, name) for name in names), *servers]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

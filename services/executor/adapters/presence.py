@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from shared.bus.ports import Buckets
+from shared.errors import BuildmeshError
 from shared.wire import subjects
 from shared.wire.codec import Codec
 from shared.wire.execute import DeviceInfo
@@ -34,8 +36,10 @@ class Presence:
         try:
             while True:
                 info = replace(self._info, busy=self._busy(), draining=self._draining(), devices=await self._devices())
-                await bucket.put(info.id, codec.encode(info))
-                ready()
+                with suppress(BuildmeshError):  # a bus that is away comes back; what runs here goes on meanwhile
+                    await bucket.put(info.id, codec.encode(info))
+                    ready()
                 await asyncio.sleep(RENEW_SECONDS)
         finally:
-            await bucket.delete(self._info.id)
+            with suppress(BuildmeshError):
+                await bucket.delete(self._info.id)

@@ -1,13 +1,14 @@
 """Frontends, exporters, the event log and leases over the bus."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from services.solver.core.vertex import Digest
 from services.solver.ports import ExportScope, Heard
 from shared.bus.calls import Calls
 from shared.bus.ports import Bus
-from shared.errors import BuildmeshError
+from shared.errors import BuildmeshError, Unavailable
 from shared.model import CacheEntry
 from shared.model import Digest as ContentDigest
 from shared.telemetry import Log
@@ -139,9 +140,13 @@ class BusLeases:
         self._codec = Codec()
 
     async def renew(self, leases: Sequence[str]) -> None:
-        """These builds still run."""
-        await self._bus.publish(subjects.LEASES, self._codec.encode(LeaseRenew(leases=tuple(leases))))
+        """These builds still run. A renewal that can't be said now is said at the next turn: leases live for six of them."""
+        await self._say(LeaseRenew(leases=tuple(leases)))
 
     async def release(self, lease: str) -> None:
-        """This build ended."""
-        await self._bus.publish(subjects.LEASES, self._codec.encode(LeaseReleased(lease=lease)))
+        """This build ended. Unsaid, its lease ends by itself."""
+        await self._say(LeaseReleased(lease=lease))
+
+    async def _say(self, message: LeaseRenew | LeaseReleased) -> None:
+        with suppress(Unavailable):
+            await self._bus.publish(subjects.LEASES, self._codec.encode(message))
