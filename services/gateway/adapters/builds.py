@@ -20,7 +20,7 @@ from services.gateway.core.solve_request import SolveRequest
 from services.gateway.ports import Progress
 from shared.bus.calls import Calls
 from shared.bus.ports import Bus, KeyValue
-from shared.errors import BuildmeshError, CallLost, Canceled, InvalidInput, NotFound, UserError
+from shared.errors import BuildmeshError, CallLost, Canceled, InvalidInput, NotFound, Unavailable, UserError
 from shared.model import is_safe_id
 from shared.run.clock import Clock
 from shared.run.spans import INTERVAL
@@ -31,6 +31,7 @@ from shared.wire.codec import Codec
 
 ACTIVE_TTL = subjects.TTL[subjects.KV_BUILDS]
 RENEW_EVERY = 10.0
+ANNOUNCE_TRIES, ANNOUNCE_AGAIN = 5, 1.0  # seconds between two tries, each of which waits for some seconds itself
 LAST_WORD_WITHIN = 1.0
 """Seconds that the solver's final event may lag behind its answer."""
 TRACE_AFTER = 3.0
@@ -136,7 +137,7 @@ class Builds:
             exporters=tuple(request.exporters),
         )
         active = ActiveBuild(ref=request.ref, gateway=self._gateway, internal=request.internal, record=encode_record(record))
-        if request.ref in self._running or await (await self._active()).create(request.ref, self._codec.encode(active)) is None:
+        if request.ref in self._running or not await self._announced(request.ref, self._codec.encode(active)):
             raise UserError(f"job ID {request.ref} exists")
         running = _Running(active=active, record=record, recording=self._recordings.start(request.ref))
         self._running[request.ref] = running
@@ -146,6 +147,20 @@ class Builds:
             self._record_trace(running.trace)
             await self._tell_start(record)
         return running
+
+    async def _announced(self, ref: str, value: bytes) -> bool:
+        """False when another build of this name runs. Waits for a bus that is coming back; an answer may have got lost."""
+        bucket = await self._active()
+        for _ in range(ANNOUNCE_TRIES):
+            try:
+                if await bucket.create(ref, value) is not None:
+                    return True
+                found = await bucket.get(ref)
+                return found is not None and found.value == value
+            except Unavailable as error:
+                self._log.warning("a build waits for the bus", build=ref, error=error)
+            await asyncio.sleep(ANNOUNCE_AGAIN)
+        raise Unavailable("the bus is away")
 
     async def _tell_start(self, record: BuildRecord) -> None:
         try:

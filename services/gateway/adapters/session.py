@@ -1,6 +1,7 @@
 """Control.Session: holds the inner connection of a client and lets the mesh know where it is."""
 
 import asyncio
+from contextlib import suppress
 
 from services.gateway.core.sessions import Attached, attached
 from shared.bus.ports import Buckets, KeyValue
@@ -14,6 +15,7 @@ from shared.wire.codec import Codec
 from shared.wire.execute import SessionInfo
 
 SESSION_TTL = subjects.TTL[subjects.KV_SESSIONS]
+ANNOUNCE_TRIES, ANNOUNCE_AGAIN = 5, 1.0  # seconds between two tries, each of which waits for some seconds itself
 RENEW_EVERY = 10.0
 
 
@@ -66,11 +68,18 @@ class Sessions:
             shared_key=client.shared_key,
         )
         self._announced[client.id] = self._codec.encode(info)
-        await (await self._sessions()).put(client.id, self._announced[client.id])
+        for _ in range(ANNOUNCE_TRIES):  # a bus that is coming back: until then nobody could ask for it
+            try:
+                await (await self._sessions()).put(client.id, self._announced[client.id])
+                return
+            except BuildmeshError as error:
+                self._log.warning("a session could not be announced", error=error)
+            await asyncio.sleep(ANNOUNCE_AGAIN)
 
     async def _withdraw(self, session_id: str) -> None:
         if self._announced.pop(session_id, None) is not None and self._registry.find(session_id) is None:
-            await (await self._sessions()).delete(session_id)
+            with suppress(BuildmeshError):  # it expires
+                await (await self._sessions()).delete(session_id)
 
     async def _sessions(self) -> KeyValue:
         if self._bucket is None:

@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.ports import Blobs
 from shared.blobs.threads import Pool
 from shared.bus.ports import KeyValue
-from shared.errors import BuildFailed, InvalidInput, NotFound, Unavailable
+from shared.errors import BuildFailed, BuildmeshError, InvalidInput, NotFound, Unavailable
 from shared.model import Digest, Ref, is_digest
 from shared.registry.client import HttpPool
 from shared.registry.failures import wire_failures
@@ -199,7 +199,8 @@ class HttpDriver:
                 etag=response.headers.get("ETag", ""),
             )
         if fetched.etag:
-            await self._remembered.put(url_key(source), json.dumps(asdict(fetched)).encode())
+            with suppress(BuildmeshError):  # then it is downloaded again
+                await self._remembered.put(url_key(source), json.dumps(asdict(fetched)).encode())
         return fetched
 
     async def _unchanged(self, source: HttpSource, headers: dict[str, str], old: Fetched) -> bool:
