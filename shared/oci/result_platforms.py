@@ -45,7 +45,7 @@ def keyed(metadata: Mapping[str, bytes], key: str, platform_id: str) -> bytes:
 
 
 def _from_list(data: bytes) -> tuple[TargetPlatform, ...]:
-    entries = _object(data, "platforms index").get("Platforms")
+    entries = None if data.strip() == b"null" else _object(data, "platforms index").get("Platforms")
     if not isinstance(entries, list) or not entries:
         raise InvalidInput("invalid empty platforms index for exporter")
     if len(entries) > 1000:

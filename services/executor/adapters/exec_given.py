@@ -14,6 +14,7 @@ from services.executor.adapters.exec_bundle import Bundle, Bundles, Given
 from services.executor.adapters.network import Networks
 from services.executor.adapters.platforms import emulator_of
 from services.executor.adapters.runc import Runc
+from services.executor.core.cdi import HostDevice
 from services.executor.core.log_limit import LogLimits
 from services.executor.core.mounts import CacheDir, MountPlan, SecretFile, SshSocket
 from services.executor.ports import SnapshotStore
@@ -87,7 +88,6 @@ class Gathering:
         `refs` of a step that keeps what it leaves in cache mounts: what the fleet calls its inputs.
         """
         parts = self._parts
-        devices = (await parts.threads.do(parts.cdi.devices)).allowed(op.devices, scope.entitlements) if op.devices else ()
         values: dict[int, bytes] = {}
         sockets: dict[int, str] = {}
         caches: dict[int, str] = {}
@@ -120,9 +120,15 @@ class Gathering:
             ),
             resources=_resources(resources),
             emulator=self._emulator(platform),
-            devices=devices,
+            devices=await self._devices(op, scope),
             folders=folders or {},
         )
+
+    async def _devices(self, op: ExecOp, scope: Scope) -> Sequence[HostDevice]:
+        """Of this machine. Raises BuildFailed for those that are not here, or not allowed."""
+        if not op.devices:
+            return ()
+        return (await self._parts.threads.do(self._parts.cdi.devices)).allowed(op.devices, scope.entitlements)
 
     async def _secret(self, id: str, optional: bool, scope: Scope) -> bytes | None:
         try:

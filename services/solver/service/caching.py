@@ -87,9 +87,9 @@ class Caching:
             except BuildmeshError as error:
                 self._roads.log.info("a cache could not be imported", cache=name, error=error.message)
 
-    async def inline(self, keys: Mapping[str, Sequence[str]]) -> dict[str, tuple[CacheEntry, ...]]:
-        """By platform, what goes into the image config: results whose layers exist."""
-        option = TypedAttrs(type="inline")
+    async def inline(self, keys: Mapping[str, Sequence[str]], image: Mapping[str, str]) -> dict[str, tuple[CacheEntry, ...]]:
+        """By platform, what goes into the image config: results whose layers exist, compressed as the exporter's attributes ask for."""
+        option = TypedAttrs(type="inline", attrs={key: value for key, value in image.items() if "compression" in key})
         return {platform: await self._entries(option, ids) for platform, ids in keys.items()}
 
     async def export(self, options: Sequence[TypedAttrs], keys: Sequence[str], where: ExportScope) -> dict[str, str]:

@@ -7,13 +7,17 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from services.solver.core.result_check import platform_warnings
 from services.solver.ports import Exports
 from services.solver.service.build import RunningBuild, all_refs
 from shared.errors import RefLost, first_failure
-from shared.model import CacheEntry, Digest, Platform, Ref
+from shared.model import CacheEntry, Digest, Platform, Ref, Warn
+from shared.oci.result_platforms import PLATFORMS_KEY, result_platforms
 from shared.wire.messages import Attestation, BridgeRef, BridgeResult, ExportAttestation, ExportDone, ExportResult, Scope, TypedAttrs
 
 ATTEMPTS = 6
+PACKED = ("image", "oci", "docker")
+"""Exporters whose layers are packed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +44,7 @@ async def checked_outputs(exporters: Sequence[TypedAttrs], session: str, exports
     """Refuse bad exporters before anything runs."""
     outputs = []
     for index, exporter in enumerate(exporters):
-        vertex = Digest("sha256:" + hashlib.sha256(f"{session}-export-{index}".encode()).hexdigest())
+        vertex = _vertex(f"{session}-export-{index}")
         outputs.append(Output(index=index, exporter=exporter, name=await exports.check(exporter), vertex=vertex))
     return outputs
 
@@ -65,7 +69,8 @@ class Exporting:
     async def run(self, outputs: Sequence[Output], result: BridgeResult, attestations: Mapping[str, ExportAttestation]) -> dict[str, str]:
         """The exporter responses, merged in order (the last one wins), and what the frontend said. `attestations`: ours, by platform id."""
         self._ours = attestations
-        inline = await self._inline(result)
+        await self._warn(outputs, result)
+        inline = await self._inline(outputs, result)
         done = await _parallel([self._export(output, result, inline) for output in outputs])
         await _parallel([self._finalize(output, first) for output, first in zip(outputs, done, strict=True) if first.finalize])
         keys = [key for ids in self._keys(result).values() for key in ids]
@@ -77,10 +82,29 @@ class Exporting:
         said = {k: v.decode("utf-8", "replace") for k, v in result.metadata.items() if k.startswith("frontend.")}
         return response | said | cached
 
-    async def _inline(self, result: BridgeResult) -> dict[str, tuple[CacheEntry, ...]]:
+    async def _warn(self, outputs: Sequence[Output], result: BridgeResult) -> None:
+        """About a result that has other platforms than the client asked for: on the first output, or on a vertex of its own."""
+        if PLATFORMS_KEY not in result.metadata and not result.refs and (result.ref is None or not result.ref.id):
+            return
+        default, options = self._build.default_platform, self._build.request.frontend_opts
+        told = platform_warnings(options, result_platforms(result.metadata, default), default, is_map=bool(result.refs))
+        if not told:
+            return
+        stream = self._build.stream
+        vertex = outputs[0].vertex if outputs else _vertex(f"{self._build.ref}-verify")
+        warnings = [Warn(vertex=vertex, level=0, short=text.encode()) for text in told]
+        if outputs:
+            stream.put(*warnings)
+            return
+        async with stream.step(vertex, "Verifying build result"):
+            stream.put(*warnings)
+
+    async def _inline(self, outputs: Sequence[Output], result: BridgeResult) -> dict[str, tuple[CacheEntry, ...]]:
+        """With the layers of the first image among the outputs."""
         if all(option.type != "inline" for option in self._build.request.cache_exports):
             return {}
-        return await self._build.caching.inline(self._keys(result))
+        image = next((output.exporter.attrs for output in outputs if output.exporter.type in PACKED), {})
+        return await self._build.caching.inline(self._keys(result), image)
 
     def _keys(self, result: BridgeResult) -> dict[str, tuple[str, ...]]:
         """The cache keys of the results by platform id, "" for a single one."""
@@ -141,6 +165,10 @@ class Exporting:
 
     async def _ref(self, ref: BridgeRef | None) -> Ref | None:
         return None if ref is None or not ref.id else await self._build.handles.get(ref.id).ref()
+
+
+def _vertex(name: str) -> Digest:
+    return Digest("sha256:" + hashlib.sha256(name.encode()).hexdigest())
 
 
 def _root(response: Mapping[str, str]) -> bytes:

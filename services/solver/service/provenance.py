@@ -12,6 +12,7 @@ from services.solver.core.provenance.predicate import Facts, Wishes, parse_wishe
 from services.solver.core.provenance.sources import ImageSource, Sources, note, redacted
 from services.solver.service.build import RunningBuild, all_refs
 from services.solver.service.caching import compression_of
+from services.solver.service.exports import PACKED
 from services.solver.service.results import Handle
 from shared.errors import BuildmeshError
 from shared.llb.struct_json import BuildSteps, build_steps
@@ -21,7 +22,6 @@ from shared.wire.messages import BridgeRef, BridgeResult, ChainNode, Compression
 
 AT_ONCE = 8  # questions to executors
 IN_TOTO = 0  # gateway.proto AttestationKind
-PACKED = ("image", "oci", "docker")
 
 
 class Provenance:
