@@ -15,6 +15,9 @@ from shared.pb import control_pb2, ops_pb2
 from shared.rpc import CallOpener, connect
 
 _CONTROL: Final = "/moby.buildkit.v1.Control/"
+_FAN: Final = 32
+"""Inputs of a vertex that only waits for others."""
+
 _PLATFORM: Final = Platform(os="linux", architecture="amd64")
 
 
@@ -37,9 +40,11 @@ class Graph:
 
     def definition(self, results: Sequence[Input]) -> ops_pb2.Definition:
         """All `results` have to be made; the first one is the build's."""
-        kind = PassthroughOp(id="all", outputs=(0,))
-        top = self.add(Op(kind=kind, inputs=tuple(results), platform=_PLATFORM))
-        self.add(Op(kind=None, inputs=(top,)))
+        while len(results) > 1:
+            groups = [tuple(results[at : at + _FAN]) for at in range(0, len(results), _FAN)]
+            kind = PassthroughOp(id="all", outputs=(0,))
+            results = [self.add(Op(kind=kind, inputs=group, platform=_PLATFORM)) for group in groups]
+        self.add(Op(kind=None, inputs=(results[0],)))
         definition = ops_pb2.Definition()
         getattr(definition, "def").extend(self.ops)
         return definition

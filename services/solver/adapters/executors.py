@@ -1,6 +1,7 @@
 """Executors over the bus: who is there, who gets a piece of work, and what happens when one falls silent."""
 
 import asyncio
+import hashlib
 import platform as host
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -105,6 +106,11 @@ class ExecutorFleet:
         info = self._alive.get(executor)
         return info is not None and not info.draining and queue in queues_of(info)
 
+    def settled(self, lease: str, queue: str) -> str:
+        """The executor of this pool where a build does what is too small to be spread; stays as long as none comes or goes. "" = none."""
+        there = [id for id in self._alive if self.takes(id, queue)]
+        return max(there, key=lambda id: hashlib.sha256(f"{lease}/{id}".encode()).digest(), default="")
+
     def idlest(self) -> str:
         """The executor with the least to do. Raises Unavailable when there is none."""
         there = sorted(self._alive.values(), key=lambda info: (info.draining, info.busy, info.id))
@@ -203,7 +209,10 @@ class ExecutorWork:
         scope: Scope,
         heard: Heard,
     ) -> tuple[Ref | None, ...]:
-        """At home of the largest input if a slot gets free there within its grace; else whoever pulls it from the platform's queue."""
+        """At home of the largest input if a slot gets free there within its grace; else whoever pulls it from the platform's queue.
+
+        Files that are made on nothing have no home: those of one build are made together; the queue would cost more than they do.
+        """
 
         async def attempt(number: int) -> Any:
             request = RunOp(
@@ -225,7 +234,7 @@ class ExecutorWork:
             notes = WaitingNotes(vertex, op.platform, heard)
             async with self.admission.turn(queue(), scope.identity or scope.lease, op.priority, notes.say):
                 notes.end()
-                home = self._home(inputs, resolved)
+                home = self._home(inputs, resolved) or (self._fleet.settled(scope.lease, queue()) if op.is_file else "")
                 if home and self._fleet.takes(home, queue()):
                     try:
                         return await self._at(home, request, _relay(heard))

@@ -10,7 +10,21 @@ from services.solver.core.cache_keys import cache_map
 from services.solver.core.fair_queue import PRIORITIES
 from services.solver.core.vertex import CacheMap, Output, Vertex, VertexOptions
 from shared.errors import BuildFailed, InvalidInput
-from shared.llb import LLB_CAPS, Definition, ExecOp, Metadata, MountType, NetMode, Op, Resources, SecurityMode, SourceOp, op_name, walk
+from shared.llb import (
+    LLB_CAPS,
+    Definition,
+    ExecOp,
+    FileOp,
+    Metadata,
+    MountType,
+    NetMode,
+    Op,
+    Resources,
+    SecurityMode,
+    SourceOp,
+    op_name,
+    walk,
+)
 from shared.model import Digest, Platform, is_safe_id
 
 DEFAULT_CLASS = "default"
@@ -33,6 +47,11 @@ class LlbOp:
     priority: int = 0
     resources: Resources | None = None
     prune_mounts: tuple[str, ...] = ()
+
+    @property
+    def is_file(self) -> bool:
+        """True for file actions, which take no longer than it takes to ask for them."""
+        return isinstance(self.op.kind, FileOp)
 
     @property
     def is_source(self) -> bool:

@@ -11,7 +11,7 @@ from services.solver.core.graph import LlbOp
 from shared.bus.calls import Calls, Served
 from shared.bus.memory import MemoryBus
 from shared.errors import Exhausted
-from shared.llb import FileOp, Op
+from shared.llb import ExecOp, FileOp, Meta, Op
 from shared.model import Digest, Platform, Ref
 from shared.telemetry import Log
 from shared.wire import subjects
@@ -109,8 +109,8 @@ async def run_on(bus: MemoryBus, fleet: ExecutorFleet, handlers: dict[str, Run],
             )
             for subject, handler in handlers.items()
         ]
-        kind = Op(kind=FileOp(actions=()))
-        llb = LlbOp(op=kind, data=b"", **{"platform": LINUX, **op})  # type: ignore[arg-type]
+        command = Op(kind=ExecOp(meta=Meta(args=("true",)), mounts=()))
+        llb = LlbOp(data=b"", **{"op": command, "platform": LINUX, **op})  # type: ignore[arg-type]
         async with asyncio.timeout(10):
             await ExecutorWork(calls, fleet, Log()).run(VERTEX, "x", llb, inputs, None, Scope(lease="l"), lambda statuses, logs: None)
         for task in serving:
@@ -127,6 +127,25 @@ def recorded(asked: list[str], who: str, error: Exception | None = None) -> Run:
         return OpDone(outputs=(None,), executor=who)
 
     return run
+
+
+async def test_files_made_on_nothing_are_made_together() -> None:
+    """Not by way of the queue, and where others can be: only where the build's own executor has no slot, anybody does."""
+    bus, asked = MemoryBus(), list[str]()
+    fleet = await fleet_of(bus, info("a"), info("b"), info("c", draining=True))
+    queue, files = subjects.exec_queue(LINUX), Op(kind=FileOp(actions=()))
+    where = fleet.settled("l", queue)
+    assert {fleet.settled(f"build {i}", queue) for i in range(50)} == {"a", "b"}
+    await run_on(bus, fleet, {subjects.executor_call(where): recorded(asked, where)}, (), op=files)
+    await run_on(
+        bus,
+        fleet,
+        {subjects.executor_call(where): recorded(asked, "full", Exhausted("full")), queue: recorded(asked, "queue")},
+        (),
+        op=files,
+    )
+    assert asked == [where, "full", "queue"]
+    assert fleet.settled("l", subjects.exec_queue(ARM)) == ""
 
 
 async def test_a_full_home_passes_work_on_to_whoever_pulls() -> None:
