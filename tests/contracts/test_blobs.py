@@ -14,7 +14,7 @@ from shared.blobs.memory import MemoryBlobs
 from shared.blobs.ports import Blobs
 from shared.blobs.s3 import S3Blobs, S3Settings
 from shared.blobs.wrappers import DeduplicatedBlobs, FastSlowBlobs, MeteredBlobs, VerifyingBlobs
-from shared.errors import BlobMissing, InvalidInput
+from shared.errors import BlobMissing, InvalidInput, Unavailable
 from shared.model import Digest, sha256_digest
 from tests.kit.parts.minio import S3
 
@@ -282,3 +282,15 @@ async def test_a_bucket_is_made_by_whoever_comes_first(s3: S3) -> None:
         found = [tasks.create_task(S3Blobs(settings).find_missing([sha256_digest(b"x")])) for _ in range(6)]
 
     assert {task.result() for task in found} == {frozenset({sha256_digest(b"x")})}
+
+
+async def test_a_store_that_is_away_says_so_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as a group, which nobody who waits for the store would catch."""
+
+    async def away(store: S3Blobs, digest: Digest) -> int:
+        raise Unavailable("the store is starting")
+
+    monkeypatch.setattr(S3Blobs, "_size", away)
+    store = S3Blobs(S3Settings(endpoint="127.0.0.1:1", bucket="b", access_key="k", secret_key="s"))
+    with pytest.raises(Unavailable):
+        await store.find_missing([sha256_digest(b"one"), sha256_digest(b"two")])

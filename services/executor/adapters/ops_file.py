@@ -15,12 +15,16 @@ from services.executor.core.owners import MAX_USER_FILE, group_id, user_ids
 from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.threads import Pool
 from shared.errors import BuildFailed, Detail, Exhausted, left_detail
-from shared.llb import EMPTY, Action, Chown, FileOp
+from shared.llb import EMPTY, Action, Chown, FileOp, MkDir, MkFile, Symlink
 from shared.llb.ops import Owner as NamedOwner
 from shared.model import Ref
 from shared.wire.messages import RunOp
 
 __all__ = ["FileRunner"]
+
+
+_QUICK = (MkDir, MkFile, Symlink)
+"""Actions of a few system calls: several threads would only take the interpreter from each other."""
 
 
 @dataclass(slots=True)
@@ -42,11 +46,13 @@ class FileRunner:
         self._home = home
         self._store = store
         self._threads = threads
+        self._quick = Pool("quick-files", 1)
 
     async def run(self, op: FileOp, request: RunOp, inputs: Sequence[str | None], report: Reporter) -> tuple[str | None, ...]:
         """Snapshot ids by output. Errors: BuildFailed, InvalidInput; Exhausted when the disk is full."""
         work = _Work(plan_file_op(op, len(inputs)), request, inputs, threading.Event())
-        return await self._threads.stoppable(work.stop.set, self._run, work)
+        threads = self._quick if all(isinstance(step.action, _QUICK) for step in work.plan.steps) else self._threads
+        return await threads.stoppable(work.stop.set, self._run, work)
 
     def _run(self, work: _Work) -> tuple[str | None, ...]:
         try:

@@ -16,7 +16,7 @@ from shared.bus.calls import Served
 from shared.errors import Exhausted, InvalidInput
 from shared.llb import DiffOp, ExecOp, FileOp, MergeOp, Op, SourceOp, decode_op, validate_op
 from shared.model import Ref
-from shared.wire.messages import OpDone, ResolveSource, RunOp, Scope, SourceResolved, TaskProgress
+from shared.wire.messages import OpDone, ResolveSource, RunOp, Scope, SourceResolved
 
 PLACE_GRACE = 1.0  # seconds; the same for a source whose last state is here: elsewhere all of it would be sent again
 GRACE = 0.3  # seconds that work waits for a slot where its inputs are, before any executor of the platform may take it
@@ -60,8 +60,6 @@ class Tasks:
         """An op whose inputs are here. Raises Exhausted when no slot gets free within its grace: then it may run anywhere."""
         if self._joined.is_running(request):
             return await self.run(request, served)
-        if self._slots.locked():
-            await served.progress(TaskProgress())  # it was heard
         try:
             async with asyncio.timeout(PLACE_GRACE if _has_place(request) else GRACE):
                 await self._slots.acquire()
