@@ -1,8 +1,10 @@
 """Figures of the fleet: `python -m tests.bench fleet [NAME…]`. Real processes over nats-server and MinIO, all on this machine.
 
-speedup   64 independent RUN that wait a fixed time, with 1, 2, 4, 8 executor processes (two slots each)
+speedup   64 independent RUN that wait a fixed time, with 1, 2, 4, 8 executor processes (four slots each)
+runs      what a RUN costs in CPU, and how much of it is runc's
 overhead  what a vertex costs besides its own work: p50 and p99 over a chain of cheap steps
 vertices  tiny vertices (file operations) through the mesh per second
+cost      CPU of each process for such a vertex
 builds    200 builds at once on one gateway
 sessions  memory of a gateway per idle session
 """
@@ -18,13 +20,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.request import urlopen
 
-from tests.bench.memory import cpu_seconds, proportional_size
+from tests.bench import graphs
+from tests.bench.memory import PeakMemory, cpu_seconds, cpu_split, proportional_size
 from tests.kit import images
 from tests.kit.parts.minio import s3_server
 from tests.kit.parts.nats import nats_server
@@ -33,7 +38,7 @@ from tests.kit.parts.registry import registry_server
 from tests.kit.stack import Stack, stack
 
 STEPS: Final = 64
-SLOTS: Final = 2
+SLOTS: Final = 4
 BUILD_TIMEOUT: Final = 400.0
 EXECUTORS: Final = (1, 2, 4, 8)
 
@@ -93,19 +98,34 @@ def waiting_steps(base: str, seconds: float) -> str:
 
 
 def speedup(ground: Ground) -> Figure:
-    """Wall clock as the client sees it, gathering included."""
+    """Wall clock as the client sees it, gathering included, against one executor of as many slots."""
     seconds = float(os.environ.get("BENCH_WAIT", "6"))
-    figures: Figure = {}
-    counts = [int(n) for n in os.environ.get("BENCH_EXECUTORS", "").split(",") if n] or EXECUTORS
-    for executors in counts:
+    figures: Figure = {"slots": SLOTS, "a step waits, s": seconds}
+    first = 0.0
+    for executors in [int(n) for n in os.environ.get("BENCH_EXECUTORS", "").split(",") if n] or EXECUTORS:
         with ground.fleet(f"speedup-{executors}", executors) as mesh:
             ground.build(mesh.addr, f"FROM {ground.busybox}\nRUN true\n")
             took, _ = ground.build(mesh.addr, waiting_steps(ground.busybox, seconds))
-        figures[f"{executors} executors, s"] = round(took, 2)
-        first = figures.get("1 executors, s", STEPS / SLOTS * seconds)
-        figures[f"{executors} executors, speed-up / N"] = round(first / took / executors, 3)
+        first = first or took * executors
+        figures |= {f"{executors} executors, s": round(took, 2), f"{executors} executors, speed-up / N": round(first / took / executors, 3)}
         print(figures, file=sys.stderr, flush=True)
     return figures
+
+
+def runs(ground: Ground) -> Figure:
+    """What a RUN costs in CPU, by whose it is; runc's part is what no executor can do without."""
+    with ground.fleet("runs", 1) as mesh:
+        ground.build(mesh.addr, f"FROM {ground.busybox}\nRUN true\n")
+        before = {name: cpu_split(part.pid) for name, part in mesh.parts.items()}
+        took, _ = ground.build(mesh.addr, waiting_steps(ground.busybox, 0))
+        spent = {name: tuple(b - a for a, b in zip(before[name], cpu_split(part.pid), strict=True)) for name, part in mesh.parts.items()}
+    own, runc = spent.pop("executor-0")
+    shares = {"runc and the command": runc, "executor": own, "other services": sum(map(sum, spent.values()))}
+    return {
+        "RUN": STEPS + 1,
+        "s": round(took, 2),
+        **{f"CPU ms, {name}": round(cpu / (STEPS + 1) * 1000, 1) for name, cpu in shares.items()},
+    }
 
 
 def overhead(ground: Ground) -> Figure:
@@ -134,27 +154,55 @@ def below(buckets: Sequence[tuple[float, int]], part: float) -> float:
 
 
 def vertices(ground: Ground) -> Figure:
-    """Independent file operations in four builds at once."""
-    each, builds = 250, 4
-    with ground.fleet("vertices", 2, slots=8) as mesh:
-        dockerfiles = [
-            "FROM scratch\n" + "".join(f"FROM scratch AS s{b}x{i}\nWORKDIR /d{b}x{i}\n" for i in range(each)) for b in range(builds)
-        ]
-        gather = ["FROM scratch\n" + "".join(f"COPY --from=s{b}x{i} / /\n" for i in range(each)) for b in range(builds)]
-        took = at_once([ground.argv(mesh.addr, d + g, n) for n, (d, g) in enumerate(zip(dockerfiles, gather, strict=True))])
-        cpu = {name: round(cpu_seconds(part.pid), 2) for name, part in mesh.parts.items()}
-    print(cpu, file=sys.stderr)
-    return {"vertices": 2 * each * builds, "s": round(took, 2), "vertices a second": round(2 * each * builds / took)}
+    """Files, each a vertex of its own: without inputs, and in chains side by side; never built before. First one chain alone."""
+    count, figures = 1000, Figure()
+    with ground.fleet("vertices", 1, slots=8) as mesh:
+        took = _seconds(lambda: graphs.build_all(mesh.addr, [graphs.chains(1, 100)]))
+        figures |= {"one chain, ms a vertex": round(took * 10, 1)}
+        buckets = overhead_buckets(mesh)
+        figures |= {f"of them beyond the op's own time, p{p}, ms ≤": 1000 * below(buckets, p / 100) for p in (50, 99)}
+        for name, make in (("wide", partial(graphs.wide, count)), ("chains of 20", partial(graphs.chains, count // 20, 20))):
+            times = sorted(_seconds(lambda: graphs.build_all(mesh.addr, [make()])) for _ in range(3))  # noqa: B023 (used at once)
+            figures |= {f"{name}, vertices a second": round(count / times[1]), f"{name}, the best of 3": round(count / times[0])}
+    return figures
+
+
+def cost(ground: Ground) -> Figure:
+    """CPU ms of each process for a vertex, in chains of 20."""
+    count = 1000
+    with ground.fleet("cost", 1, slots=8) as mesh:
+        graphs.build_all(mesh.addr, [graphs.wide(50)])
+        pids = {**{name: part.pid for name, part in mesh.parts.items()}, "nats": mesh.nats.part.pid, "minio": mesh.s3.part.pid}
+        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        graphs.build_all(mesh.addr, [graphs.chains(count // 20, 20)])
+        return {name: round((cpu_seconds(pid) - before[name]) / count * 1000, 2) for name, pid in pids.items()}
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
 
 
 def builds(ground: Ground) -> Figure:
-    """Two hundred clients at once, each with one RUN of its own."""
+    """Two hundred clients at once, each with one RUN of its own: our own client over the wire, and some buildctl among them."""
+    ours, theirs = 180, 20
     with ground.fleet("builds", 2, slots=8) as mesh:
         ground.build(mesh.addr, f"FROM {ground.busybox}\nRUN true\n")
-        took = at_once([ground.argv(mesh.addr, f"FROM {ground.busybox}\nRUN echo {i}\n", i) for i in range(200)])
+        argvs = [ground.argv(mesh.addr, f"FROM {ground.busybox}\nRUN echo {i}\n", i) for i in range(ours + theirs)]
+        folders = [Path(argv[-1].partition("=")[2]) for argv in argvs[theirs:]]
+        gateway = mesh.parts["gateway-0"].pid
+        before = proportional_size(gateway)
+        begin = time.perf_counter()
+        with PeakMemory(gateway) as memory, ThreadPoolExecutor(1) as beside:
+            real = beside.submit(at_once, argvs[:theirs])
+            graphs.build_dockerfiles(mesh.addr, folders)
+            real.result()
+        took = time.perf_counter() - begin
         cpu = {name: round(cpu_seconds(part.pid), 2) for name, part in mesh.parts.items()}
     print(cpu, file=sys.stderr)
-    return {"builds": 200, "s": round(took, 2)}
+    grown = (memory.peak - before) / (ours + theirs) / 1000
+    return {"builds": ours + theirs, "of them buildctl": theirs, "s": round(took, 2), "gateway, KB a build": round(grown)}
 
 
 def at_once(argvs: Sequence[Sequence[str]]) -> float:
@@ -182,26 +230,24 @@ def _client(argv: Sequence[str], failed: list[str]) -> None:
 
 
 def sessions(ground: Ground) -> Figure:
-    """Clients that hold a session open while their one step waits."""
-    count = 50
-    with ground.fleet("sessions", 1, slots=100) as mesh, ExitStack() as clients:
+    """Clients that hold a session open, each over a connection of its own."""
+    count = 200
+    with ground.fleet("sessions", 1) as mesh:
         ground.build(mesh.addr, f"FROM {ground.busybox}\nRUN true\n")
         gateway = mesh.parts["gateway-0"].pid
         before = proportional_size(gateway)
-        for number in range(count):
-            argv = ground.argv(mesh.addr, f"FROM {ground.busybox}\nRUN sleep 600\n", number)
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            clients.callback(process.wait, 30)
-            clients.callback(process.terminate)
-        time.sleep(15)
-        grown = proportional_size(gateway) - before
+        with graphs.idle_sessions(mesh.addr, count):
+            time.sleep(2)
+            grown = proportional_size(gateway) - before
     return {"sessions": count, "KB a session": round(grown / count / 1000)}
 
 
 SCENARIOS: Final[Mapping[str, Callable[[Ground], Figure]]] = {
     "speedup": speedup,
+    "runs": runs,
     "overhead": overhead,
     "vertices": vertices,
+    "cost": cost,
     "builds": builds,
     "sessions": sessions,
 }

@@ -2,10 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
+from client.build import build as whole_build
 from client.build import new_id, solve_request
 from client.request import BuildRequest
 from client.session import attach
@@ -100,3 +105,45 @@ def build_all(addr: str, definitions: Sequence[ops_pb2.Definition]) -> int:
         return sum(task.result() for task in builds)
 
     return asyncio.run(run())
+
+
+def build_dockerfiles(addr: str, folders: Sequence[Path]) -> None:
+    """A build of each folder, all at once, each over a connection of its own. Raises when one fails."""
+
+    async def one(folder: Path, threads: ThreadPoolExecutor) -> None:
+        request = BuildRequest(locals={"context": str(folder), "dockerfile": str(folder)})
+        async with connect(addr, within=60) as peer:
+            await whole_build(peer, request, lambda status: None, threads=threads, environ={})
+
+    async def run() -> None:
+        with ThreadPoolExecutor(4) as threads:
+            async with asyncio.TaskGroup() as tasks:
+                for folder in folders:
+                    tasks.create_task(one(folder, threads))
+
+    asyncio.run(run())
+
+
+@contextmanager
+def idle_sessions(addr: str, count: int) -> Iterator[None]:
+    """Clients that hold a session and ask for nothing, each over a connection of its own."""
+    ready, leave = threading.Event(), asyncio.Event()
+
+    async def run() -> None:
+        async with AsyncExitStack() as stack:
+            for _ in range(count):
+                peer = await stack.enter_async_context(connect(addr, within=60))
+                await stack.enter_async_context(attach(peer, new_id(), {}))
+            ready.set()
+            await leave.wait()
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
+    thread.start()
+    try:
+        assert ready.wait(120), "the sessions did not open"
+        yield
+    finally:
+        loop.call_soon_threadsafe(leave.set)
+        thread.join(60)
+        loop.close()

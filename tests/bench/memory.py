@@ -48,6 +48,12 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(field) for field in fields[11:15]) / TICKS if fields else 0.0
 
 
+def cpu_split(pid: int) -> tuple[float, float]:
+    """Seconds of a process itself, and of the children it has waited for."""
+    times = [int(field) / TICKS for field in stat_fields(pid)[11:15]] or [0.0] * 4
+    return times[0] + times[1], times[2] + times[3]
+
+
 class PeakMemory:
     """Looks at a process tree from a thread while a block runs; `peak` in bytes."""
 
