@@ -195,6 +195,18 @@ class Verdicts(Protocol):
         ...
 
 
+class ClientExporters(Protocol):
+    """Outputs that a client's session names once the result is there."""
+
+    async def find(self, session: str, metadata: Mapping[str, bytes], refs: Sequence[str]) -> tuple[TypedAttrs, ...]:
+        """For this result; none when the session has nothing to say. Raises the client's error, SessionGone."""
+        ...
+
+    async def finalize(self, session: str, response: Mapping[str, str]) -> None:
+        """Everything is exported: these are the exporters' answers. Raises the client's error, SessionGone."""
+        ...
+
+
 class Fleet(Protocol):
     """Which executors there are."""
 

@@ -8,7 +8,6 @@ from shared.llb.caps import FRONTEND_CAPS as KNOWN_FRONTEND_CAPS
 from shared.llb.caps import LLB_CAPS as KNOWN_LLB_CAPS
 
 NOT_SERVED = (
-    "exporter.session",
     "cache.azblob",
     "cache.gha",
     "cache.s3",

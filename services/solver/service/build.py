@@ -8,7 +8,7 @@ from typing import Any
 from services.solver.core.graph import DEFAULT_CLASS, LoadRules, load_graph, wanted_class, wanted_priority
 from services.solver.core.provenance.callers import Producers, Request
 from services.solver.core.provenance.sources import ImageSource
-from services.solver.ports import BuildMemory, ContainerHosts, Files, Fleet, Frontends, Regexes, Verdicts, Work
+from services.solver.ports import BuildMemory, ClientExporters, ContainerHosts, Files, Fleet, Frontends, Regexes, Verdicts, Work
 from services.solver.service.caching import CacheRoads, Caching, imports_in
 from services.solver.service.containers import Containers
 from services.solver.service.engine import Engine, Job, scope_for
@@ -61,6 +61,7 @@ class World:
     containers: ContainerHosts
     regexes: Regexes
     verdicts: Verdicts
+    client_exporters: ClientExporters
     producers: Producers = field(default_factory=Producers)
     provenance_env: Mapping[str, Any] = field(default_factory=dict)
 

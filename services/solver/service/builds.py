@@ -9,7 +9,7 @@ from services.solver.ports import Exports, Fleet, Journal, Leases
 from services.solver.service.bridge import Bridge
 from services.solver.service.build import RunningBuild, World
 from services.solver.service.caching import check_cache_exports
-from services.solver.service.exports import Exporting, checked_outputs
+from services.solver.service.exports import Exporting, checked_outputs, named_by_client
 from services.solver.service.progress import Hub, Stream
 from services.solver.service.provenance import Provenance
 from services.solver.service.sbom import with_sbom
@@ -146,10 +146,13 @@ class Builds:
         result = await build.result()
         await build.evaluate(result)
         result = await with_sbom(build, result)
+        outputs += await named_by_client(build, result, self._exports, len(outputs))
         provenance = Provenance(build, result)
         exporting = Exporting(build, self._exports)
         attestations = await provenance.attestations([output.exporter for output in outputs])
         response = await exporting.run(outputs, result, attestations)
+        if request.session_exporter:
+            await build.world.client_exporters.finalize(request.session, response)
         cached, total, completed = build.stream.steps()
         self._log.info("build done", build=build.ref, cached=cached, steps=total)
         return SolveDone(

@@ -40,13 +40,23 @@ class Output:
     vertex: Digest
 
 
-async def checked_outputs(exporters: Sequence[TypedAttrs], session: str, exports: Exports) -> list[Output]:
-    """Refuse bad exporters before anything runs."""
+async def checked_outputs(exporters: Sequence[TypedAttrs], session: str, exports: Exports, *, first: int = 0) -> list[Output]:
+    """Refuse bad exporters before anything runs. `first`: the number of the first one."""
     outputs = []
-    for index, exporter in enumerate(exporters):
+    for index, exporter in enumerate(exporters, first):
         vertex = _vertex(f"{session}-export-{index}")
         outputs.append(Output(index=index, exporter=exporter, name=await exports.check(exporter), vertex=vertex))
     return outputs
+
+
+async def named_by_client(build: RunningBuild, result: BridgeResult, exports: Exports, first: int) -> list[Output]:
+    """Outputs that the client's session asks for now that it can see the result, if the request says that there may be some."""
+    request = build.request
+    if not request.session_exporter:
+        return []
+    refs = [ref.id for ref in all_refs(result) if ref.id]
+    found = await build.world.client_exporters.find(request.session, result.metadata, refs)
+    return await checked_outputs(found, request.session, exports, first=first)
 
 
 class Exporting:

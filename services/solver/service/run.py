@@ -15,6 +15,7 @@ from services.solver.adapters.left_builds import LeftBuilds
 from services.solver.adapters.outlets import BusJournal, BusLeases, ExporterCalls, FrontendCalls
 from services.solver.adapters.policy_sessions import PolicySessions
 from services.solver.adapters.regexes import RegexProcesses
+from services.solver.adapters.session_exporters import SessionExporters
 from services.solver.config import SolverConfig
 from services.solver.core.graph import LoadRules
 from services.solver.core.scheduler import Scheduler
@@ -110,6 +111,7 @@ def _world(mesh: Mesh, engine: Engine, work: ExecutorWork, fleet: ExecutorFleet,
         containers=ExecutorContainers(mesh.calls, fleet),
         regexes=RegexProcesses(),
         verdicts=PolicySessions(mesh.sessions),
+        client_exporters=SessionExporters(mesh.sessions),
         provenance_env=_environment(config),
     )
 
