@@ -101,8 +101,7 @@ class Cachestore:
             builds_running=self._builds_running,
         )
         self._questions = Questions(self._graph, usable=self._usable, changed=self._dirty.set, counter=counter)
-        self._runs = RunClaims()
-        self._claims = Claims(self._graph, self._questions, self._runs, usable=self._usable, clock=mesh.clock.monotonic)
+        self._claims = Claims(self._graph, self._questions, RunClaims(), usable=self._usable, clock=mesh.clock.monotonic)
         self._house = Housekeeping(
             self._graph,
             holders,
@@ -111,7 +110,7 @@ class Cachestore:
             freed=mesh.metrics.counter(names.GC_FREED),
             pruned=self._prune_store,
         )
-        mesh.metrics.gauge(names.RUN_CLAIMS).watch(lambda: len(self._runs))
+        mesh.metrics.gauge(names.RUN_CLAIMS).watch(self._claims.count)
         mesh.metrics.gauge(names.CACHE_KEYS).watch(lambda: self._graph.statistics()["keys"])
         mesh.metrics.gauge(names.CACHE_RECORDS).watch(lambda: self._graph.statistics()["records"])
 
@@ -147,7 +146,7 @@ class Cachestore:
             await self._serve()
             await self._flush()
         finally:
-            self._runs = RunClaims()  # somebody else answers now
+            self._claims.end()
             await self._store.close()
 
     async def _serve(self) -> None:
@@ -195,7 +194,6 @@ class Cachestore:
         """A bucket that was lost with the bus's folder is filled again from memory."""
         while True:
             await asyncio.sleep(GUARD)
-            self._runs.expire(self._mesh.clock.monotonic())
             try:
                 if not await self._store.intact():
                     rows = self._graph.rows()

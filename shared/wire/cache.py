@@ -138,7 +138,7 @@ class RunClaimed:
 class ReleaseRuns:
     """These runs have ended; their results, if any, were saved before. Answer: Done.
 
-    `solver`: who says so, and that it lives; claims of a solver that says nothing for a minute end.
+    `solver`: who says so, and that it lives; claims of a solver that says nothing for 20 s end.
     """
 
     runs: tuple[str, ...]

@@ -22,6 +22,7 @@ from tests.kit.stack import Stack, stack
 
 COUNTS = {"executor": 3, "solver": 2, "frontend": 2, "exporter": 2, "cachestore": 2, "gateway": 2}
 AT_ONCE = 6
+IN_MAKE_CHAOS = pytest.mark.skipif("BUILDMESH_CHAOS_SEEDS" not in os.environ, reason="make chaos runs it: make test has no time for it")
 PLUGINS = Path("/usr/lib/cni")
 
 

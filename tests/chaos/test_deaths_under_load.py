@@ -9,7 +9,7 @@ from itertools import groupby
 
 import pytest
 
-from tests.chaos.conftest import Fleet, Outcome
+from tests.chaos.conftest import IN_MAKE_CHAOS, Fleet, Outcome
 from tests.kit import load
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -87,6 +87,7 @@ def test_a_rolling_restart_of_all_services_loses_nothing(fleet: Fleet, under_loa
     assert codes == dict.fromkeys(names, 0)
 
 
+@IN_MAKE_CHAOS
 def test_whoever_stands_still_past_his_time_does_no_harm(fleet: Fleet, under_load: UnderLoad, busybox: str) -> None:
     """An executor and a solver are stopped for longer than anybody waits for them, and go on with what is long done elsewhere."""
     fleet.happened.clear()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.conftest import PLUGINS, Fleet
+from tests.chaos.conftest import IN_MAKE_CHAOS, PLUGINS, Fleet
 from tests.e2e.test_failures import wait_until
 from tests.kit import load, remains
 from tests.kit.clients import Buildctl
@@ -82,7 +82,7 @@ def told_twice(fleet: Fleet) -> None:
     fleet.stack.start("gateway-1")
 
 
-@pytest.mark.parametrize("end", [killed, told_twice])
+@pytest.mark.parametrize("end", [killed, pytest.param(told_twice, marks=IN_MAKE_CHAOS)])
 def test_an_equal_build_joins_what_a_gateway_had_begun(fleet: Fleet, slow: Slow, tmp_path: Path, end: Callable[[Fleet], None]) -> None:
     other, dying = fleet.clients(tmp_path)
     fleet.ready()

@@ -130,7 +130,8 @@ def gone(look: Callable[[], Remains], seconds: float) -> Remains:
     """What is still there after `seconds` at most: leases have to run out."""
     deadline = time.monotonic() + seconds
     while (found := look()) and time.monotonic() < deadline:
-        time.sleep(0.5)
+        print(f"still there: {found}", flush=True)
+        time.sleep(2)
     return found
 
 

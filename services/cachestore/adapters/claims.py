@@ -38,10 +38,20 @@ class Claims:
             if (row := next(rows, None)) is not None:
                 return RunClaimed(found=True, ref=row.ref, key_ids=tuple(keys))
         self._claims.hear(order.solver, self._clock())
+        self._claims.expire(self._clock())
         names = _names(order, ids)
         standing = self._claims.claim(names, Claim(solver=order.solver, run=order.run), gone=order.gone)
         new = not self._graph.exists(keys[0])
         return RunClaimed(solver=standing.solver, run=standing.run, key_ids=tuple(keys), new_key=new)
+
+    def count(self) -> int:
+        """Those of solvers that live."""
+        self._claims.expire(self._clock())
+        return len(self._claims)
+
+    def end(self) -> None:
+        """Another cachestore answers now."""
+        self._claims = RunClaims()
 
     def release(self, order: ReleaseRuns, served: Served) -> Done:
         """ReleaseRuns → Done."""

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_CLAIMS = 20_000
-LIFE = 60.0
-"""Seconds without a word from a solver after which its claims end. Solvers that run something say so each 20 s."""
+LIFE = 20.0
+"""Seconds without a word from a solver after which its claims end. Solvers that run something say so each 5 s."""
 
 Names = Sequence[Sequence[str]]
 """For each input of a vertex, everything that it may be called."""

@@ -27,7 +27,7 @@ from shared.wire.messages import JoinRun, OpDone, TaskProgress
 ATTEMPTS = 6
 KEPT = 5.0  # seconds that outputs can still be asked for: until those who looked into the index before have come
 KEPT_LOG = 1 << 20  # bytes of a step's output that late ones still get
-ALIVE = 20.0  # seconds; claims of a solver that is silent for a minute end
+ALIVE = 5.0  # seconds; claims of a solver that is silent for 20 s end
 REMEMBERED = 10_000  # lost refs
 QUIET = 0.05  # seconds between two batches of progress
 WITHIN, ABSENT = 5.0, 1.0  # seconds for a solver to take a call

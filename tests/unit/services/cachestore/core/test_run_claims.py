@@ -85,9 +85,9 @@ def test_claims_of_a_solver_that_fell_silent_end() -> None:
     for run, names in {"dead": "a", "alive": "b"}.items():
         claims.hear(f"s-{run}", 0.0)
         claims.claim([[names]], claim(run))
-    claims.hear("s-alive", 50.0)
+    claims.hear("s-alive", LIFE - 10)
 
-    claims.expire(59.0)
+    claims.expire(LIFE - 1)
     assert len(claims) == 2
     claims.expire(LIFE + 1)
 
