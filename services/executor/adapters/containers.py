@@ -12,6 +12,7 @@ from services.executor.adapters.exec_given import ExecParts
 from services.executor.adapters.materialise import Materialise
 from services.executor.adapters.ref_files import list_in, read_in, stat_in
 from services.executor.adapters.reporter import BatchReporter
+from services.executor.core.places import Places
 from shared.bridge.processes import ATTACH
 from shared.bus.calls import Served
 from shared.errors import AlreadyExists, BuildFailed, BuildmeshError, InvalidInput, NotFound, Unsupported
@@ -49,12 +50,15 @@ class _Kept:
 class Containers:
     """`tasks` keeps them between calls; a container ends when it is closed, or when its lease does."""
 
-    def __init__(self, *, home: str, parts: ExecParts, materialise: Materialise, tasks: asyncio.TaskGroup, log: Log) -> None:
+    def __init__(
+        self, *, home: str, parts: ExecParts, materialise: Materialise, places: Places, tasks: asyncio.TaskGroup, log: Log
+    ) -> None:
         self._home, self._parts, self._materialise, self._tasks, self._log = home, parts, materialise, tasks, log
+        self._places = places
         self._kept: dict[str, _Kept] = {}
 
     async def open(self, request: OpenContainer, served: Served) -> ContainerOpened:
-        """Mounts are prepared. Raises RefLost naming an input that can't be had."""
+        """Mounts are prepared. Raises RefLost naming an input that can't be had, Exhausted when there is no room."""
         if request.id in self._kept:
             raise AlreadyExists(f"container {request.id[:100]} exists")
         kept = self._kept[request.id] = _Kept(request.scope.lease)
@@ -68,7 +72,8 @@ class Containers:
 
     async def _keep(self, request: OpenContainer, kept: _Kept) -> None:
         try:
-            await self._open(request, kept)
+            with self._places.take(request.scope.identity):
+                await self._open(request, kept)
         except BuildmeshError as error:
             self._failed(kept, error)
         except Exception as error:  # a container's trouble is not the executor's

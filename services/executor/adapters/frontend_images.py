@@ -16,6 +16,7 @@ from services.executor.adapters.frontend_server import serve
 from services.executor.adapters.materialise import Materialise
 from services.executor.adapters.process_streams import open_streams
 from services.executor.adapters.reporter import BatchReporter
+from services.executor.core.places import Places
 from shared.bridge.service import Bridge, WorkerFacts
 from shared.bus.calls import Calls, Served
 from shared.errors import BuildFailed, InvalidInput
@@ -48,12 +49,20 @@ _NOWHERE = Digest("sha256:" + "0" * 64)
 class FrontendImages:
     """Handler of RunImage."""
 
-    def __init__(self, *, home: str, parts: ExecParts, materialise: Materialise, calls: Calls, landings: Landings, log: Log) -> None:
-        self._home, self._parts, self._materialise = home, parts, materialise
+    def __init__(
+        self, *, home: str, parts: ExecParts, materialise: Materialise, places: Places, calls: Calls, landings: Landings, log: Log
+    ) -> None:
+        self._home, self._parts, self._materialise, self._places = home, parts, materialise, places
         self._calls, self._landings, self._log = calls, landings, log
 
     async def run(self, request: RunImage, served: Served) -> BridgeResult:
-        """What it returns. Raises what it returns as its error, else BuildFailed when it ends badly; RefLost naming its root."""
+        """What it returns. Raises what it returns as its error, else BuildFailed when it ends badly; RefLost naming its root; Exhausted
+        when there is no room.
+        """
+        with self._places.take(request.scope.identity):
+            return await self._run(request)
+
+    async def _run(self, request: RunImage) -> BridgeResult:
         op, kind = checked_exec(request.op)
         if len(op.inputs) != 1:
             raise InvalidInput(f"a frontend has one input, not {len(op.inputs)}")

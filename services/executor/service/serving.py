@@ -32,6 +32,7 @@ from services.executor.adapters.sources.registry_rests import RegistryRests
 from services.executor.adapters.tasks import Tasks
 from services.executor.adapters.warm_mounts import WarmMounts
 from services.executor.config import ExecutorConfig, Publish
+from services.executor.core.places import Places, places_of
 from services.executor.core.snapshots import LayerStyle
 from services.executor.service.parts import Parts
 from shared.bus.calls import Handlers
@@ -146,7 +147,8 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
     runs = tuple(p for p in parts.platforms if p not in parts.wrapped)
     runners, exec_parts = await make_runners(config.steps, mesh, parts.root, store, threads, tasks, runs, warm)
     drivers = await make_drivers(mesh, home, store, hashes, threads, origins, parts.root, fleet)
-    containers = Containers(home=home, parts=exec_parts, materialise=materialise, tasks=tasks, log=mesh.log)
+    places = Places(places_of(parts.width))
+    containers = Containers(home=home, parts=exec_parts, materialise=materialise, places=places, tasks=tasks, log=mesh.log)
     landings = Landings(owner=home, relay="", registry=held_here(mesh.sessions), bus=mesh.bus)
     publisher = _publisher(config, mesh, home, packer, parts.slots, others)
     return Workers(
@@ -162,7 +164,9 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
             made=publisher.offer,
         ),
         containers=containers,
-        frontends=FrontendImages(home=home, parts=exec_parts, materialise=materialise, calls=mesh.calls, landings=landings, log=mesh.log),
+        frontends=FrontendImages(
+            home=home, parts=exec_parts, materialise=materialise, places=places, calls=mesh.calls, landings=landings, log=mesh.log
+        ),
         house=Housekeeping(
             home=home, store=store, threads=threads, root=parts.root, forget=hashes.forget, lease_ended=containers.end_lease
         ),

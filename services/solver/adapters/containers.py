@@ -5,7 +5,7 @@ from typing import Any
 
 from services.solver.adapters.executors import ABSENT, HOME_WITHIN, ExecutorFleet
 from shared.bus.calls import Calls
-from shared.errors import CallLost, Unavailable
+from shared.errors import CallLost, Exhausted, Unavailable
 from shared.model import Ref
 from shared.wire import subjects
 from shared.wire.messages import BridgeResult, CloseContainer, ContainerOpened, FileData, FileStats, OpenContainer, RunImage, RunProcess
@@ -18,8 +18,7 @@ class ExecutorContainers:
         self._calls, self._fleet = calls, fleet
 
     async def open(self, request: OpenContainer, executor: str) -> str:
-        place = executor or self._place(request.inputs)
-        opened = await self._ask(place, request)
+        opened = await (self._ask(executor, request) if executor else self._somewhere(request.inputs, request))
         assert isinstance(opened, ContainerOpened)
         return opened.executor
 
@@ -36,9 +35,20 @@ class ExecutorContainers:
         return answer
 
     async def run_image(self, request: RunImage) -> BridgeResult:
-        answer = await self._ask(self._place([request.root]), request)
+        answer = await self._somewhere([request.root], request)
         assert isinstance(answer, BridgeResult)
         return answer
+
+    async def _somewhere(self, refs: Sequence[Ref | None], request: Any) -> Any:
+        """Where the trees are; when there is no room, where there is least to do."""
+        place = self._place(refs)
+        try:
+            return await self._ask(place, request)
+        except Exhausted:
+            other = self._fleet.idlest(but=place)
+            if other == place:
+                raise
+            return await self._ask(other, request)
 
     def _place(self, refs: Sequence[Ref | None]) -> str:
         """Where the first of the trees is that has a home; else wherever there is least to do."""

@@ -111,9 +111,9 @@ class ExecutorFleet:
         there = [id for id in self._alive if self.takes(id, queue)]
         return max(there, key=lambda id: hashlib.sha256(f"{lease}/{id}".encode()).digest(), default="")
 
-    def idlest(self) -> str:
-        """The executor with the least to do. Raises Unavailable when there is none."""
-        there = sorted(self._alive.values(), key=lambda info: (info.draining, info.busy, info.id))
+    def idlest(self, *, but: str = "") -> str:
+        """The executor with the least to do; `but` that one only when there is no other. Raises Unavailable when there is none."""
+        there = sorted(self._alive.values(), key=lambda info: (info.id == but, info.draining, info.busy, info.id))
         if not there:
             raise Unavailable("there is no executor")
         return there[0].id
