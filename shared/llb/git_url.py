@@ -170,3 +170,18 @@ def git_material(text: str, *, subdir: bool) -> tuple[str, bool]:
     below = found.subdir if subdir else ""
     fragment = "#" + found.ref + (f":{below}" if below else "") if found.ref or below else ""
     return found.remote + fragment, True
+
+
+def git_identifier(text: str, address: str = "") -> str:
+    """The one form of a git source's identifier: `git://host/path#ref:subdir`, however it is reached (source/git/identifier.go).
+
+    `text` = the identifier behind `git://`; `address` = the URL that git is given, "" = the same. What is no URL stays as it is.
+    """
+    named = parse_remote(text) or parse_remote(f"https://{text}")
+    reached = (parse_remote(address) or parse_remote(f"https://{address}")) if address else named
+    if named is None or reached is None:
+        return f"git://{text}"
+    ref, _, subdir = named.fragment.partition(":")
+    subdir = join_path("/", subdir).lstrip("/")
+    fragment = f"#{ref}" + (f":{subdir}" if subdir else "") if ref or subdir else ""
+    return f"git://{reached.host}{join_path('/', reached.path)}{fragment}"

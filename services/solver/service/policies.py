@@ -9,6 +9,7 @@ from services.solver.core.source_policy import evaluate
 from services.solver.ports import Regexes, Verdict, Verdicts
 from shared.errors import BuildFailed, BuildmeshError, first_failure
 from shared.llb import BuildOp, Definition, SourceOp, decode_source_op, encode_source_op
+from shared.llb.git_url import git_identifier
 from shared.llb.policy import Policy, PolicyAction, decode_policy
 from shared.model import Digest, Platform
 from shared.oci import parse_reference
@@ -65,14 +66,15 @@ class SourcePolicies:
         return (*self._own, *map(decode_policy, more))
 
     async def _source(self, source: SourceOp, platform: Platform | None, policies: Sequence[Policy]) -> SourceOp:
+        given = source
         for _ in range(ROUNDS):
             source = await self._evaluated(normalized(source), policies)
             if not self._session:
-                return source
+                return _kept(given, source)
             verdict = await self._verdict(source, platform)
             match verdict.action:
                 case PolicyAction.ALLOW:
-                    return source
+                    return _kept(given, source)
                 case PolicyAction.CONVERT:
                     if verdict.update is None:
                         raise BuildFailed("convert action requires updated source")
@@ -115,11 +117,19 @@ class SourcePolicies:
 
 
 def normalized(source: SourceOp) -> SourceOp:
-    """Image names in full, as rules speak of them; what is no image name is left to whoever fetches it."""
+    """As rules speak of it: image names in full, git sources by host and path. What is no such name is left to whoever fetches it."""
     scheme, _, rest = source.identifier.partition("://")
-    if scheme != "docker-image":
-        return source
-    try:
-        return replace(source, identifier=f"{scheme}://{parse_reference(rest).with_default_tag()}")
-    except ValueError:
-        return source
+    match scheme:
+        case "docker-image":
+            try:
+                return replace(source, identifier=f"{scheme}://{parse_reference(rest).with_default_tag()}")
+            except ValueError:
+                return source
+        case "git":
+            return replace(source, identifier=git_identifier(rest, source.attrs.get("git.fullurl", "")))
+    return source
+
+
+def _kept(given: SourceOp, decided: SourceOp) -> SourceOp:
+    """A git source that nobody has changed stays as it was written: the login in it, and the digest of its op."""
+    return given if given.identifier.startswith("git://") and decided == normalized(given) else decided

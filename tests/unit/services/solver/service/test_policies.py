@@ -42,3 +42,16 @@ async def test_a_build_op_is_no_way_around_a_policy() -> None:
         await policies(source_policy_pb2.Policy(rules=[deny]).SerializeToString()).definition(asked, ())
 
     assert await policies(b"").definition(asked, ()) is asked
+
+
+async def test_git_sources_are_compared_however_they_are_written() -> None:
+    """By where they are fetched from; one that no rule speaks of keeps its login."""
+    selector = source_policy_pb2.Selector(identifier="git://example.org/x.git#main:sub", match_type=source_policy_pb2.EXACT)
+    deny = source_policy_pb2.Rule(action=source_policy_pb2.PolicyAction.DENY, selector=selector)
+    asked = policies(source_policy_pb2.Policy(rules=[deny]).SerializeToString())
+
+    for identifier, url in (("git://example.org/x.git#main:../sub", ""), ("git://other.org/y#main:sub", "https://u@example.org/x.git")):
+        with pytest.raises(BuildFailed, match="denied by policy"):
+            await asked.source(SourceOp(identifier=identifier, attrs={"git.fullurl": url} if url else {}), None, ())
+    other = SourceOp(identifier="git://me@example.org/y#main:../sub")
+    assert await asked.source(other, None, ()) is other
