@@ -23,7 +23,7 @@ plugin "docker" {
     }
     allow_caps = [
       "audit_write", "chown", "dac_override", "fowner", "fsetid", "kill", "mknod", "net_bind_service", "net_raw", "setfcap", "setgid", "setpcap", "setuid", "sys_chroot",
-      "dac_read_search", "net_admin", "sys_admin", "sys_nice", "sys_ptrace", "sys_resource", # executor nodes
+      "dac_read_search", "net_admin", "sys_admin", "sys_nice", "sys_ptrace", # executor nodes
     ]
   }
 }

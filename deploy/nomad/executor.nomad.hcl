@@ -48,6 +48,12 @@ variable "tls" {
   description = "Certificates of `buildmesh certs` on every road. false = a bus that anybody may use: for trying out only."
 }
 
+variable "healthy_deadline" {
+  type        = string
+  default     = "3m"
+  description = "How long a new version may take to be ready, the pull of its image included; then Nomad goes back to the last good one."
+}
+
 variable "drain" {
   type        = number
   default     = 600
@@ -109,7 +115,7 @@ job "buildmesh-executor" {
       max_parallel      = 1
       health_check      = "checks"
       min_healthy_time  = "3s"
-      healthy_deadline  = "3m"
+      healthy_deadline  = var.healthy_deadline
       progress_deadline = "20m"
       auto_revert       = true
     }
@@ -118,7 +124,7 @@ job "buildmesh-executor" {
       max_parallel     = 1
       health_check     = "checks"
       min_healthy_time = "3s"
-      healthy_deadline = "3m"
+      healthy_deadline = var.healthy_deadline
     }
 
     restart { # services wait for bus and blob store by themselves; what ends anyway is started again, without end
@@ -174,11 +180,12 @@ job "buildmesh-executor" {
           ports    = ["http"]
           cap_drop = ["all"]
           cap_add = [ # mounts, namespaces and networks of steps; then what Docker gives every container and builds expect of a step
-            "sys_admin", "net_admin", "sys_ptrace", "sys_chroot", "sys_resource", "sys_nice", "dac_read_search", "mknod", "setpcap",
+            "sys_admin", "net_admin", "sys_ptrace", "sys_chroot", "sys_nice", "dac_read_search", "mknod", "setpcap",
             "audit_write", "chown", "dac_override", "fowner", "fsetid", "kill", "net_bind_service", "net_raw", "setfcap", "setgid", "setuid",
           ]
           security_opt = ["seccomp=unconfined", "apparmor=unconfined"] # runc gives each step a profile of its own
           cgroupns     = "host"
+          sysctl       = { "net.ipv4.ip_forward" = "1" } # between the bridge of the steps and the way out; in this container only
 
           mount {
             type     = "bind"
@@ -239,6 +246,7 @@ job "buildmesh-executor" {
           max_parallelism = ${var.slots}
           entitlements    = ${jsonencode(var.entitlements)}
           cgroup_parent   = "${var.driver == "docker" ? "/buildmesh" : ""}"
+          own_cgroup      = ${var.driver == "docker"}
 
           [executor.network]
           mode   = "${var.network}"

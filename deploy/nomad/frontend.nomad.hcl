@@ -48,6 +48,12 @@ variable "tls" {
   description = "Certificates of `buildmesh certs` on every road. false = a bus that anybody may use: for trying out only."
 }
 
+variable "healthy_deadline" {
+  type        = string
+  default     = "3m"
+  description = "How long a new version may take to be ready, the pull of its image included; then Nomad goes back to the last good one."
+}
+
 variable "drain" {
   type        = number
   default     = 120
@@ -73,7 +79,7 @@ job "buildmesh-frontend" {
       max_parallel      = 1
       health_check      = "checks"
       min_healthy_time  = "3s"
-      healthy_deadline  = "3m"
+      healthy_deadline  = var.healthy_deadline
       progress_deadline = "12m"
       auto_revert       = true
     }
@@ -82,7 +88,7 @@ job "buildmesh-frontend" {
       max_parallel     = 1
       health_check     = "checks"
       min_healthy_time = "3s"
-      healthy_deadline = "3m"
+      healthy_deadline = var.healthy_deadline
     }
 
     restart { # services wait for bus and blob store by themselves; what ends anyway is started again, without end

@@ -113,6 +113,7 @@ class Cachestore:
         mesh.metrics.gauge(names.RUN_CLAIMS).watch(self._claims.count)
         mesh.metrics.gauge(names.CACHE_KEYS).watch(lambda: self._graph.statistics()["keys"])
         mesh.metrics.gauge(names.CACHE_RECORDS).watch(lambda: self._graph.statistics()["records"])
+        mesh.metrics.gauge(names.CACHE_BYTES).watch(lambda: self._graph.statistics()["bytes"])
 
     async def _prune_store(self, limits: Limits, filters: Sequence[str]) -> int:
         await self._mounts.prune(limits, filters)

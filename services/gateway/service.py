@@ -92,7 +92,7 @@ def _builds(mesh: Mesh, codec: Codec, recordings: Recordings, history: History) 
         recordings=recordings,
         history=history,
         traces=traces,
-        current_trace=mesh.tracer.current,
+        tracer=mesh.tracer,
         clock=mesh.clock,
         log=mesh.log,
         metrics=BuildMetrics(mesh.metrics),
@@ -160,7 +160,8 @@ def _tracing(mesh: Mesh) -> Interceptor:
         if call.method.startswith(_UNTRACED):
             await handler(call)
             return
-        with mesh.tracer.span(call.method.lstrip("/"), call.metadata.get("traceparent"), kind=SpanKind.SERVER):
+        parent = call.metadata.get("traceparent")  # of a client, who may name a trace but no build
+        with mesh.tracer.span(call.method.lstrip("/"), parent and parent.partition(";")[0], kind=SpanKind.SERVER):
             await handler(call)
 
     return trace

@@ -15,6 +15,7 @@ from shared.bus.calls import Calls
 from shared.bus.ports import Bus
 from shared.errors import InvalidInput
 from shared.model import Digest, require_safe_id
+from shared.run.build_log import BuildLog
 from shared.run.certificates import Certificates, role_name
 from shared.run.ids import new_id
 from shared.run.mesh import Mesh, Readiness
@@ -224,6 +225,8 @@ async def mesh_for(service: str, parts: Parts, *, sessions: SessionLinks) -> Asy
     """The Mesh of one service, with calls and spans under its own name. It is ready once it says `readiness.up(service)`."""
     tracer = Tracer(service_name(parts.environment, service), parts.sinks)
     log = Log(level=parts.log.level, format=parts.log.format, fields={"service": service}, current=tracer.current)
+    if not parts.alone:  # else everything takes part in everything
+        tracer.add_sink(BuildLog(log))
     parts.readiness.expect(service)
     claims = None if parts.alone else BlobClaims(parts.claims)
     async with Calls(parts.bus, claims=claims, tracing=tracer) as calls:

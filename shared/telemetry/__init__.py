@@ -7,6 +7,19 @@ about a microsecond and still carries valid ids to whoever comes next.
 
 from shared.telemetry.logs import Level, Log, LogFormat
 from shared.telemetry.metrics import Counter, Gauge, Histogram, Metrics
-from shared.telemetry.tracing import Span, SpanKind, Tracer, parse_traceparent
+from shared.telemetry.tracing import Span, SpanKind, Tracer, build_of, parse_traceparent
 
-__all__ = ["Counter", "Gauge", "Histogram", "Level", "Log", "LogFormat", "Metrics", "Span", "SpanKind", "Tracer", "parse_traceparent"]
+__all__ = [
+    "Counter",
+    "Gauge",
+    "Histogram",
+    "Level",
+    "Log",
+    "LogFormat",
+    "Metrics",
+    "Span",
+    "SpanKind",
+    "Tracer",
+    "build_of",
+    "parse_traceparent",
+]

@@ -1,4 +1,4 @@
-"""Structured logs: one line per fact, logfmt (as buildkitd's text format) or JSON, with the trace id of the running span."""
+"""Structured logs: one line per fact, logfmt (as buildkitd's text format) or JSON, with trace id and build of the running span."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum, IntEnum
 from typing import Any, TextIO
 
-from shared.telemetry.tracing import parse_traceparent
+from shared.telemetry.tracing import build_of, parse_traceparent
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._/@^+:")
 
@@ -54,7 +54,7 @@ class Log:
         self.level, self.format = level, format
         self._stream = stream
         self._fields = dict(fields or {})
-        self._current = current  # () -> traceparent
+        self._current = current  # () -> the context of the running span
 
     def bind(self, **fields: Any) -> "Log":
         """A log whose lines carry these fields too."""
@@ -81,9 +81,11 @@ class Log:
 
     def _write(self, level: Level, message: str, fields: Mapping[str, Any]) -> None:
         record: dict[str, Any] = {"time": _rfc3339(time.time_ns()), "level": level.name.lower(), "msg": message}
-        trace = parse_traceparent(self._current()) if self._current is not None else None
-        if trace is not None:
+        context = self._current() if self._current is not None else ""
+        if (trace := parse_traceparent(context)) is not None:
             record["traceID"] = trace[0]
+        if build := build_of(context):
+            record["build"] = build
         record |= self._fields
         record |= fields
         line = _json(record) if self.format is LogFormat.JSON else _logfmt(record)

@@ -38,6 +38,7 @@ RUN_CLAIMS = Metric("buildmesh_run_claims", "Steps that some solver has said it 
 CACHE_QUESTIONS = Metric("buildmesh_cache_questions_total", "Questions to the cache index.", ("kind", "outcome"))
 CACHE_KEYS = Metric("buildmesh_cache_keys", "Keys in the cache index.")
 CACHE_RECORDS = Metric("buildmesh_cache_records", "Results in the cache index.")
+CACHE_BYTES = Metric("buildmesh_cache_bytes", "Bytes of the layers in the blob store that results in the cache index consist of.")
 GC_FREED = Metric("buildmesh_gc_freed_bytes_total", "Bytes freed by prune and garbage collection.", ("cause",))
 
 BLOB_BYTES = Metric("buildmesh_blob_bytes_total", "Bytes moved to and from the blob store.", ("store", "direction"))

@@ -10,6 +10,7 @@ from enum import IntEnum
 from types import TracebackType
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+_BUILD = re.compile(r";build=([A-Za-z0-9_.-]{1,128})")
 _current: ContextVar["Span | None"] = ContextVar("span", default=None)
 
 Attribute = str | int | bool | float
@@ -28,7 +29,10 @@ class SpanKind(IntEnum):
 
 @dataclass(slots=True, kw_only=True)
 class Span:
-    """One span; times in ns since the epoch, `end` 0 while it runs, `error` "" = it went well. Ids in lower-case hex."""
+    """One span; times in ns since the epoch, `end` 0 while it runs, `error` "" = it went well. Ids in lower-case hex.
+
+    `build`: the ref of the build that it is a part of, "" = none. Spans below it have the same.
+    """
 
     trace_id: str
     span_id: str
@@ -41,10 +45,15 @@ class Span:
     error: str = ""
     attributes: dict[str, Attribute] = field(default_factory=dict)
     events: list[tuple[int, str]] = field(default_factory=list)
+    build: str = ""
 
     def traceparent(self) -> str:
         """The header that makes others children of this span."""
         return f"00-{self.trace_id}-{self.span_id}-01"
+
+    def context(self) -> str:
+        """What goes over the bus: the header, and which build it is about."""
+        return f"{self.traceparent()};build={self.build}" if self.build else self.traceparent()
 
     def set(self, **attributes: Attribute) -> None:
         """Add attributes; names with dots by `**{"a.b": 1}`."""
@@ -60,11 +69,17 @@ Sink = Callable[[Span], None]
 
 
 def parse_traceparent(text: str) -> tuple[str, str] | None:
-    """(trace id, span id) of a header, None when it is malformed or all zero."""
-    match = _TRACEPARENT.fullmatch(text)
+    """(trace id, span id) of a header or a context, None when it is malformed or all zero."""
+    match = _TRACEPARENT.fullmatch(text.partition(";")[0])
     if match is None or match[1] == "0" * 32 or match[2] == "0" * 16 or text.startswith("ff"):
         return None
     return match[1], match[2]
+
+
+def build_of(context: str) -> str:
+    """The build ref in a context, "" when there is none, or what can't be one: contexts are written by whoever can publish."""
+    match = _BUILD.fullmatch(context, min(max(context.find(";"), 0), len(context)))
+    return match[1] if match is not None else ""
 
 
 class _Entered:
@@ -100,9 +115,15 @@ class Tracer:
         self._sinks.append(sink)
 
     def current(self) -> str:
-        """The traceparent of the running span, "" outside of one."""
+        """The context of the running span, "" outside of one."""
         span = _current.get()
-        return "" if span is None else span.traceparent()
+        return "" if span is None else span.context()
+
+    def of_build(self, ref: str) -> None:
+        """The running span and all that will come of it belong to this build."""
+        if (span := _current.get()) is not None:
+            span.build = ref
+            span.set(build=ref)
 
     def start(
         self,
@@ -113,7 +134,7 @@ class Tracer:
         attributes: Mapping[str, Attribute] | None = None,
         start: int = 0,
     ) -> Span:
-        """A span to be ended by `finish`, not the current one. `parent`: a traceparent, None = the running span, "" = a new trace."""
+        """A span to be ended by `finish`, not the current one. `parent`: a context, None = the running span, "" = a new trace."""
         above = _current.get() if parent is None else None
         ids = (above.trace_id, above.span_id) if above is not None else parse_traceparent(parent or "")
         trace_id, parent_id = ids if ids is not None else (os.urandom(16).hex(), "")
@@ -125,6 +146,7 @@ class Tracer:
             service=self._service,
             kind=kind,
             start=start or time.time_ns(),
+            build=above.build if above is not None else build_of(parent or ""),
             attributes=dict(attributes) if attributes else {},
         )
 

@@ -1,7 +1,8 @@
 """Messages ↔ bytes: msgpack maps by field name, inside a versioned envelope.
 
-The envelope is a map of short keys: `t` type, `v` version, `k` idempotency key, `c` trace context (W3C traceparent),
-`f` call frame (shared.bus.calls), `b` body, `d` digest of a body that was left in the blob store (claim check).
+The envelope is a map of short keys: `t` type, `v` version, `k` idempotency key, `c` trace context (shared.telemetry:
+a W3C traceparent and the build's ref), `f` call frame (shared.bus.calls), `b` body, `d` digest of a body that was left in the blob
+store (claim check).
 Readers ignore unknown fields, refuse unknown types, versions, enum values and values of another type: whoever can
 publish on the bus is as untrusted as a client. A type's version (`VERSION: ClassVar[int]`, 1 when not given) is raised
 only when older readers must not understand it; new fields with defaults don't need that.

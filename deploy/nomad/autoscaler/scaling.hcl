@@ -1,4 +1,5 @@
-# For `group "executor"` of executor.nomad.hcl. Two rules; the one that wants more executors wins.
+# For `group "executor"` of executor.nomad.hcl. Two rules; the one that wants more executors wins. They are one `group` for the
+# autoscaler: a rule without a wish would else outvote the other's wish for fewer, and nothing ever scaled in.
 scaling {
   enabled = true
   min     = 1
@@ -9,6 +10,7 @@ scaling {
     cooldown            = "30s"
 
     check "work" { # slots in use and steps that wait, as a share of all slots: eight of ten is right
+      group        = "executors"
       source       = "prometheus"
       query        = <<-EOT
         (sum(buildmesh_executor_slots_busy) + (sum(buildmesh_queue_depth{queue=~"work\\.exec\\.default\\..*"}) or vector(0))) / sum(buildmesh_executor_slots)
@@ -21,6 +23,7 @@ scaling {
     }
 
     check "patience" { # a step has waited for a quarter of a minute: two more at once
+      group        = "executors"
       source       = "prometheus"
       query        = "max(buildmesh_queue_oldest_seconds{queue=~\"work\\\\.exec\\\\.default\\\\..*\"}) or vector(0)"
       query_window = "15s"

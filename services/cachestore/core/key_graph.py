@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from services.cachestore.core.kept_layers import KeptLayers
 from shared.model import Layer, Ref
 
 RANDOM = "random:"
@@ -91,6 +92,7 @@ class KeyGraph:
     def __init__(self) -> None:
         self._nodes: dict[str, _Node] = {}
         self._refs: dict[str, Ref | None] = {}
+        self._layers = KeptLayers()
         self._keys_of: dict[str, dict[str, None]] = {}
         self._identities: dict[str, str] = {}  # by result: who had it made, where that is known
         self._random: OrderedDict[str, None] = OrderedDict()
@@ -199,7 +201,7 @@ class KeyGraph:
             self._identities[id] = identity
         if id in self._refs:
             self._replace_ref(id, ref)
-        self._refs[id] = ref
+        self._keep_ref(id, ref)
         if id in node.results:
             return id
         node.results[id] = created_at
@@ -239,6 +241,10 @@ class KeyGraph:
             row = self._result(key, id)
             self._note_removed(row)
             self._note_added(replace(row, ref=ref))
+        self._keep_ref(id, ref)
+
+    def _keep_ref(self, id: str, ref: Ref | None) -> None:
+        self._layers.exchanged(self._refs.get(id), ref)
         self._refs[id] = ref
 
     def release(self, result: str) -> bool:
@@ -251,7 +257,7 @@ class KeyGraph:
             self._note_removed(self._result(key, result))
             del self._nodes[key].results[result]
             self._drop_if_empty(key)
-        del self._refs[result]
+        self._layers.exchanged(self._refs.pop(result), None)
         self._identities.pop(result, None)
         return True
 
@@ -262,7 +268,7 @@ class KeyGraph:
                 self._connect(row)
             else:
                 self._node(row.key).results[row.id] = row.created_at
-                self._refs[row.id] = row.ref
+                self._keep_ref(row.id, row.ref)
                 if row.identity:
                     self._identities[row.id] = row.identity
                 self._keys_of.setdefault(row.id, {})[row.key] = None
@@ -296,7 +302,7 @@ class KeyGraph:
 
     def statistics(self) -> dict[str, int]:
         """Sizes."""
-        return {"keys": len(self._nodes), "records": len(self._refs), "random_roots": len(self._random)}
+        return {"keys": len(self._nodes), "records": len(self._refs), "random_roots": len(self._random), "bytes": self._layers.bytes}
 
     # --- inside
 

@@ -15,7 +15,7 @@ class BuildMetrics:
     def finished(self, record: BuildRecord) -> None:
         """Labels are few by design: a status, the name of a gRPC code, the kind of a step; no text of anybody's."""
         status = "failure" if record.error else "success"
-        self._builds.add(1, status, _code(record.error[0]) if record.error else "")
+        self._builds.add(1, status, error_code(record.error[0]) if record.error else "")
         kinds = {
             "completed": record.completed_steps,
             "cached": record.cached_steps,
@@ -27,7 +27,7 @@ class BuildMetrics:
         self._seconds.observe((record.completed_at - record.created_at) / 1e9, status)
 
 
-def _code(number: int) -> str:
+def error_code(number: int) -> str:
     """As Go spells it: InvalidArgument."""
     try:
         return Code(number).name.title().replace("_", "")

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.gateway.adapters.build_metrics import BuildMetrics
+from services.gateway.adapters.build_metrics import BuildMetrics, error_code
 from services.gateway.adapters.history import History, finished_record, with_provenance
 from services.gateway.adapters.recording import Recording, Recordings
 from services.gateway.adapters.records import decode_record, encode_record
@@ -24,7 +24,7 @@ from shared.errors import BuildmeshError, CallLost, Canceled, InvalidInput, NotF
 from shared.model import is_safe_id
 from shared.run.clock import Clock
 from shared.run.spans import INTERVAL
-from shared.telemetry import Log, Span
+from shared.telemetry import Log, Span, Tracer
 from shared.wire import subjects
 from shared.wire.build import ActiveBuild, BuildEvents, SolveDone
 from shared.wire.codec import Codec
@@ -82,14 +82,14 @@ class Builds:
         recordings: Recordings,
         history: History,
         traces: SpanRecorder,
-        current_trace: Callable[[], str],
+        tracer: Tracer,
         clock: Clock,
         log: Log,
         metrics: BuildMetrics,
     ) -> None:
         self._gateway, self._bus, self._calls, self._codec = gateway, bus, calls, codec
         self._recordings, self._history, self._clock, self._log = recordings, history, clock, log
-        self._traces, self._current_trace, self._metrics = traces, current_trace, metrics
+        self._traces, self._tracer, self._metrics = traces, tracer, metrics
         self._running: dict[str, _Running] = {}
         self._hearing: dict[str, asyncio.Task[None]] = {}
         self._untraced: dict[str, tuple[asyncio.Event, asyncio.Event]] = {}
@@ -143,7 +143,9 @@ class Builds:
         self._running[request.ref] = running
         self._end_waits(request.ref)  # nearer than the bucket's own news
         if not request.internal:
-            running.trace = trace_id_of(self._current_trace())
+            self._tracer.of_build(request.ref)
+            self._log.info("a build has begun", frontend=request.frontend)
+            running.trace = trace_id_of(self._tracer.current())
             self._record_trace(running.trace)
             await self._tell_start(record)
         return running
@@ -211,8 +213,16 @@ class Builds:
             told, blob = await self._history.keep_error(error)
             record = replace(record, error=told, external_error=blob)
         self._metrics.finished(record)
+        self._tell_end(record, running.trace)
         await self._history.completed(record)
         self._spawn(self._attach_trace(record.ref, running.trace))
+
+    def _tell_end(self, record: BuildRecord, trace: str) -> None:
+        """By its code only, as texts of errors quote commands. The trace by name, as the client may have left its span long ago."""
+        code = error_code(record.error[0]) if record.error else ""
+        seconds = round((record.completed_at - record.created_at) / 1e9, 3)
+        steps = {"steps": record.total_steps, "cached": record.cached_steps}
+        self._log.info("a build has ended", build=record.ref, traceID=trace, error=code, seconds=seconds, **steps)
 
     def _record_trace(self, trace: str) -> None:
         if self._traces.record(trace) and trace:
@@ -313,6 +323,7 @@ class Builds:
         """A bridge call to the solver of a build; waits for the build to appear. Raises NotFound once the build is over."""
         if not is_safe_id(ref):
             raise InvalidInput(f"invalid build id: {ref[:100]!r}")
+        self._tracer.of_build(ref)
         await self.registered(ref)
         recording = self._recordings.get(ref)
         if recording is not None and recording.ended:

@@ -1,9 +1,11 @@
-"""A fleet as operators see it: one trace of a build in Jaeger, metrics in Prometheus, the Grafana board's questions answered."""
+"""A fleet as operators see it: one trace of a build in Jaeger, metrics in Prometheus, the board's questions answered, logs, the record."""
 
 import json
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,40 +13,105 @@ import pytest
 
 from tests.e2e.compose.conftest import FOLDER, Fleet
 from tests.e2e.conftest import context_in
-from tests.kit.clients import Buildctl
+from tests.kit.clients import Buildctl, Buildx
+from tests.kit.oci_layout import Layout
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(900)]  # the first of them builds an image and starts a fleet
 
 BOARD = FOLDER / "grafana/boards/buildmesh.json"
 SERVICES = {f"buildmesh-{name}" for name in ("gateway", "frontend", "solver", "executor", "exporter", "cachestore")}
-HELLO = "FROM busybox AS make\nRUN echo seen > /out\nFROM scratch\nCOPY --from=make /out /\n"
 
 
-@pytest.fixture(scope="module")
-def built(fleet: Fleet, busybox_layout: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A word that stands in the names of the build's spans: it was built once, by a client that tells Jaeger by thrift over UDP."""
-    from tests.kit.oci_layout import Layout
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A build that ended well. `word` stands in the names of its spans."""
 
-    folder = tmp_path_factory.mktemp("seen")
+    word: str
+    ref: str
+
+
+def build(fleet: Fleet, busybox_layout: Path, folder: Path, env: Mapping[str, str]) -> Seen:
+    """One build by a client with this environment."""
     options = [
         f"--oci-layout=busybox={busybox_layout}",
         f"--opt=context:busybox=oci-layout://busybox@{Layout.digest(busybox_layout, 'latest')}",
+        f"--ref-file={folder}/ref",
     ]
-    client = Buildctl(addr=fleet.addr, work=folder / "work", env={"JAEGER_TRACE": fleet.udp})
-    client.build(context_in(folder)(HELLO), *options, f"--output=type=local,dest={folder}/out")
-    return "echo seen"
+    word = f"echo {folder.name}"
+    client = Buildctl(addr=fleet.addr, work=folder / "work", env=env)
+    context = context_in(folder)(f"FROM busybox AS make\nRUN {word} > /out\nFROM scratch\nCOPY --from=make /out /\n")
+    client.build(context, *options, f"--output=type=local,dest={folder}/out")
+    return Seen(word=word, ref=(folder / "ref").read_text().strip())
 
 
-def test_one_trace_over_the_client_and_all_services(fleet: Fleet, built: str) -> None:
-    """The client's spans came over thrift and UDP, the services' over OTLP; all say the same trace."""
+@pytest.fixture(scope="module")
+def built(fleet: Fleet, busybox_layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """By a client that tells Jaeger by thrift over UDP."""
+    return build(fleet, busybox_layout, tmp_path_factory.mktemp("seen"), {"JAEGER_TRACE": fleet.udp})
+
+
+def test_one_trace_over_the_client_and_all_services(fleet: Fleet, built: Seen) -> None:
+    """The client's spans came over thrift and UDP, the services' over OTLP; all say the same trace, and which build it is."""
+    trace = whole_trace(fleet, built)
+
+    assert {tag["value"] for span in trace["spans"] for tag in span["tags"] if tag["key"] == "build"} == {built.ref}
+
+
+def test_one_trace_when_the_client_speaks_otlp(fleet: Fleet, busybox_layout: Path, tmp_path: Path) -> None:
+    [jaeger] = fleet.compose.containers("jaeger")
+    collector = f"http://{jaeger.address('_mesh')}:4317"
+
+    whole_trace(
+        fleet, build(fleet, busybox_layout, tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+    )
+
+
+def whole_trace(fleet: Fleet, seen: Seen) -> Any:
+    """The trace of a build in Jaeger, once the client and all services have told it what they did."""
     deadline = time.monotonic() + 15
     found: set[str] = set()
-    while not found >= {"buildctl", *SERVICES}:
+    while True:
+        traces = get(f"{fleet.jaeger}/api/traces?service=buildctl&lookback=1h&limit=50")["data"]
+        own = [trace for trace in traces if any(seen.word in span["operationName"] for span in trace["spans"])]
+        found = {process["serviceName"] for trace in own for process in trace["processes"].values()}
+        if found >= {"buildctl", *SERVICES}:
+            [trace] = own
+            return trace
         assert time.monotonic() < deadline, f"the trace has spans of {sorted(found)} only"
         time.sleep(0.3)
-        traces = get(f"{fleet.jaeger}/api/traces?service=buildctl&lookback=1h&limit=50")["data"]
-        own = [trace for trace in traces if any(built in span["operationName"] for span in trace["spans"])]
-        found = {process["serviceName"] for trace in own[:1] for process in trace["processes"].values()}
+
+
+def test_buildx_shows_the_trace_on_record(fleet: Fleet, built: Seen, tmp_path: Path) -> None:
+    """Without asking Jaeger. (On a terminal it serves the same data to a browser.)"""
+    said = Buildx(addr=fleet.addr, work=tmp_path).call("history", "trace", built.ref)
+    [trace] = json.loads(said[said.index("{") :])["data"]
+
+    assert {process["serviceName"] for process in trace["processes"].values()} >= SERVICES
+
+
+def test_the_build_stands_in_the_logs_of_all_services(fleet: Fleet, built: Seen) -> None:
+    """JSON, line by line; under the build's ref each names the same trace."""
+    deadline = time.monotonic() + 10
+    while True:
+        lines = {name: logged(fleet, name) for name in SERVICES}
+        traces = {name: {line["traceID"] for line in told if line.get("build") == built.ref} for name, told in lines.items()}
+        if all(traces.values()):
+            break
+        assert time.monotonic() < deadline, f"not told: {[name for name, found in traces.items() if not found]}"
+        time.sleep(0.3)
+    ended = [line for line in lines["buildmesh-gateway"] if line.get("build") == built.ref and line["msg"] == "a build has ended"]
+
+    assert len(set.union(*traces.values())) == 1
+    assert [(line["error"], line["steps"] >= 3) for line in ended] == [("", True)]
+
+
+def logged(fleet: Fleet, service: str) -> list[dict[str, Any]]:
+    """A service's log; each of its lines is an object with time, level and message, and says whose it is."""
+    name = service.removeprefix("buildmesh-")
+    found = [json.loads(line) for line in fleet.compose.call("logs", "--no-color", "--no-log-prefix", name).splitlines()]
+    assert all(line.keys() >= {"time", "level", "msg"} for line in found)
+    assert {line["service"] for line in found if "build" in line} <= {name}
+    return found
 
 
 def test_every_process_is_scraped(prometheus: str) -> None:
@@ -57,7 +124,7 @@ def test_every_process_is_scraped(prometheus: str) -> None:
         seen = {row["metric"]["service"] for row in ask(prometheus, "up == 1")}
 
 
-def test_each_question_of_the_board_is_answered(prometheus: str, built: str) -> None:
+def test_each_question_of_the_board_is_answered(prometheus: str, built: Seen) -> None:
     """Prometheus takes every query, and after a build each one has something to show."""
     questions = [target["expr"] for panel in json.loads(BOARD.read_text())["panels"] for target in panel.get("targets", [])]
     began, silent, last = time.monotonic(), questions, questions
@@ -69,8 +136,9 @@ def test_each_question_of_the_board_is_answered(prometheus: str, built: str) -> 
     assert len(questions) > 20
 
 
-def test_buildkits_own_metrics_are_there(prometheus: str, built: str) -> None:
-    for question in ('buildkit_builds_total{status="success"} >= 1', 'buildkit_builds_steps_total{kind="total"} > 1'):
+def test_buildkits_own_metrics_are_there(prometheus: str, built: Seen) -> None:
+    duration = 'buildkit_build_duration_seconds_count{status="success"} >= 1'
+    for question in ('buildkit_builds_total{status="success"} >= 1', 'buildkit_builds_steps_total{kind="total"} > 1', duration):
         assert ask(prometheus, question)
 
 

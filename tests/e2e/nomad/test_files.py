@@ -1,6 +1,7 @@
 """The files of deploy/nomad as Nomad reads them, without running anything: the half of each job that needs Docker, too."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,16 @@ def test_only_the_executor_has_rights(name: str) -> None:
     assert (task["User"] == "10001:10001") == (name in SERVICES and name != "executor")
 
 
+def test_the_executor_asks_for_no_more_than_in_compose() -> None:
+    """And a node that has client.hcl grants it."""
+    asked = set(group(JOBS / "executor.nomad.hcl")["Tasks"][0]["Config"]["cap_add"])
+    listed = (JOBS.parent / "compose/compose.yaml").read_text().partition("cap_add: &rights\n")[2].partition("    security_opt")[0]
+    granted = (JOBS / "client.hcl").read_text().partition("allow_caps")[2]
+
+    assert asked == {name.lower() for name in re.findall(r"^ +- ([A-Z_]+)", listed, re.MULTILINE)}
+    assert asked == set(re.findall(r'"([a-z_]+)"', granted))
+
+
 def test_the_executor_keeps_its_snapshots_on_a_host_volume() -> None:
     made = group(JOBS / "executor.nomad.hcl")
 
@@ -66,5 +77,6 @@ def test_the_scaling_policy_fits_into_the_executors_group(tmp_path: Path) -> Non
     scaling = group(copied)["Scaling"]
 
     assert (scaling["Min"], scaling["Max"], scaling["Enabled"]) == (1, 20, True)
+    assert {rules[0]["group"] for check in scaling["Policy"]["check"] for rules in check.values()} == {"executors"}
     assert "buildmesh_queue_depth" in json.dumps(scaling["Policy"])
     assert "buildmesh_queue_oldest_seconds" in json.dumps(scaling["Policy"])

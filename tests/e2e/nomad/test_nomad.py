@@ -1,67 +1,18 @@
 """deploy/nomad on a real Nomad agent: built, scaled, upgraded and stopped in the midst of builds, without a failed build."""
 
-import re
 import subprocess
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.nomad.fleet import Fleet, fleet, load, versions
+from tests.e2e.nomad.fleet import Fleet, load, metric, versions
 from tests.e2e.test_failures import sleeping, wait_until
-from tests.kit.parts.nomad import Nomad, nomad_agent
 from tests.kit.parts.process import child
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
 
 CLIENTS = 3
-
-
-@pytest.fixture(scope="module")
-def nomad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nomad]:
-    with nomad_agent(tmp_path_factory.mktemp("nomad")) as agent:
-        yield agent
-
-
-@pytest.fixture(scope="module")
-def mesh(nomad: Nomad, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with fleet(nomad, tmp_path_factory.mktemp("fleet")) as started:
-        yield started
-
-
-@pytest.fixture
-def build(mesh: Fleet, busybox: str, tmp_path: Path) -> Callable[[str], None]:
-    """Two steps that depend on each other, on content of its own; the output must be that content."""
-
-    def one(name: str) -> None:
-        folder, out = tmp_path / name, tmp_path / f"{name}-out"
-        folder.mkdir()
-        steps = f"RUN sleep 0.3; echo {name} > /first\nRUN sleep 0.3; cat /first > /second\n"
-        (folder / "Dockerfile").write_text(f"FROM {busybox}\n{steps}FROM scratch\nCOPY --from=0 /second /\n")
-        said = subprocess.run(
-            [*mesh.client.build_argv(folder), "--output", f"type=local,dest={out}"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=150,
-            check=False,
-        )
-        assert said.returncode == 0, said.stderr[-4000:]
-        assert (out / "second").read_text() == f"{name}\n"
-
-    return one
-
-
-def metric(mesh: Fleet, service: str, sample: str) -> float:
-    """The sum of a sample (a regular expression) over all instances, found as Prometheus finds them: by the port in their tags."""
-    total = 0.0
-    for found in mesh.nomad.api(f"service/buildmesh-{service}"):
-        port = next(tag.partition(":")[2] for tag in found["Tags"] if tag.startswith("metrics:"))
-        with urllib.request.urlopen(f"http://{found['Address']}:{port}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-        total += sum(float(value) for value in re.findall(rf"^{sample} (\S+)$", text, re.MULTILINE))
-    return total
 
 
 def test_the_fleet_builds(mesh: Fleet, build: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""Nomad in development mode: server and client in one process, jobs by `raw_exec`. What it starts ends with it."""
+"""Nomad in development mode: server and client in one process, jobs by `raw_exec` or Docker. What it starts ends with it."""
 
 import json
 import os
@@ -36,7 +36,7 @@ client {{
   max_kill_timeout  = "15m"
   options = {{
     "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean,consul,vault,cni,bridge"
-    "driver.allowlist"     = "raw_exec"
+    "driver.allowlist"     = "raw_exec,docker"
   }}
 }}
 plugin "raw_exec" {{
@@ -159,31 +159,28 @@ class Nomad:
 
 
 @contextmanager
-def nomad_agent(folder: Path) -> Iterator[Nomad]:
-    """Stop the jobs before the block ends: the agent leaves what runs running, as it does when it is upgraded."""
+def nomad_agent(folder: Path, *, more: str = "", env: Mapping[str, str] | None = None) -> Iterator[Nomad]:
+    """Jobs are stopped before the block ends: the agent leaves what runs running, as it does when it is upgraded.
+
+    `more`: a further configuration file. `env`: for the agent, DOCKER_HOST above all.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     http, rpc = free_port(), free_port()
     config = folder / "agent.hcl"
     config.write_text(CONFIG.format(http=http, rpc=rpc, serf=free_port()))
-    argv = [
-        program("nomad"),
-        "agent",
-        "-dev",
-        "-config",
-        str(config),
-        "-state-dir",
-        str(folder / "state"),
-        "-alloc-dir",
-        str(folder / "alloc"),
-    ]
+    (folder / "more.hcl").write_text(more)
+    argv = [program("nomad"), "agent", "-dev", "-config", str(config), "-config", str(folder / "more.hcl")]
+    argv += ["-state-dir", str(folder / "state"), "-alloc-dir", str(folder / "alloc")]
+    environment = {"DOCKER_HOST": f"unix://{folder}/no-docker.sock", **(env or {})}
     addr = f"http://127.0.0.1:{http}"
-    with running(
-        "nomad", argv, folder=folder, ready=lambda: http_ok(f"{addr}/v1/agent/health"), env=dict(os.environ), seconds=40, grace=20
-    ) as part:
+    health = f"{addr}/v1/agent/health"
+    with running("nomad", argv, folder=folder, ready=lambda: http_ok(health), env=environment, seconds=40, grace=20) as part:
         nomad = Nomad(addr=addr, part=part, rpc=rpc, folder=folder)
         nomad.wait(lambda: any(node["Status"] == "ready" for node in nomad.api("nodes")), 40, part.said)
-        yield nomad
-        _leave_nothing(nomad, folder)
+        try:
+            yield nomad
+        finally:
+            _leave_nothing(nomad, folder)
 
 
 def _leave_nothing(nomad: Nomad, folder: Path) -> None:

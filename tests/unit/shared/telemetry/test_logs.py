@@ -32,6 +32,16 @@ def test_json_lines_carry_the_trace() -> None:
     )
 
 
+def test_lines_within_a_build_name_it() -> None:
+    stream = io.StringIO()
+    context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01;build=b1"
+    log = Log(stream=stream, format=LogFormat.JSON, current=lambda: context)
+    log.info("x")
+    log.info("x", build="another")
+
+    assert [json.loads(line)["build"] for line in stream.getvalue().splitlines()] == ["b1", "another"]
+
+
 def test_nothing_can_forge_a_line() -> None:
     stream = io.StringIO()
     Log(stream=stream).error("x", name='a"\nlevel=info msg=forged')

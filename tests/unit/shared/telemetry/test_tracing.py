@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.telemetry import Span, Tracer, parse_traceparent
+from shared.telemetry import Span, Tracer, build_of, parse_traceparent
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -70,3 +70,24 @@ def test_events_are_bounded() -> None:
         span.event(str(i))
 
     assert len(span.events) == 128
+
+
+def test_a_build_goes_along_with_the_trace() -> None:
+    gateway, solver = Tracer("gateway"), Tracer("solver")
+    with gateway.span("Solve", PARENT):
+        gateway.of_build("b-1.x")
+        with gateway.span("inner") as inner:
+            sent = gateway.current()
+    with solver.span("SolveBuild", sent) as taken:
+        pass
+
+    assert (inner.build, taken.build) == ("b-1.x", "b-1.x")
+    assert parse_traceparent(sent) == (taken.trace_id, taken.parent_id)
+
+
+@pytest.mark.parametrize(
+    "text", ["", PARENT, PARENT + ";build=", PARENT + ";build=a b", PARENT + ";build=" + "x" * 129, PARENT + ";build=é", ";"]
+)
+def test_what_can_be_no_build_is_none(text: str) -> None:
+    assert build_of(text) == ""
+    assert Tracer("s").start("x", text).build == ""
