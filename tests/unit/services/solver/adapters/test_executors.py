@@ -184,3 +184,25 @@ async def test_an_op_runs_where_most_of_its_inputs_are() -> None:
     inputs = (Ref(id="1", home="a", size=10), Ref(id="2", home="b", size=50), Ref(id="3", home="gone", size=900), None)
     await run_on(bus, fleet, {subjects.executor_call(id): recorded(asked, id) for id in ("a", "b")}, inputs)
     assert asked == ["b"]
+
+
+async def test_turns_are_those_of_the_clients_identity() -> None:
+    """All builds of one certificate share one share; a build of nobody known has its own."""
+    bus, asked = MemoryBus(), list[str]()
+    fleet = await fleet_of(bus, info("a"))
+    queue, wants = subjects.exec_queue(LINUX), list[dict[str, int]]()
+
+    async def run(request: RunOp, served: Served) -> OpDone:
+        wants.append(dict(work.admission.wants()[queue]))
+        return await recorded(asked, "a")(request, served)
+
+    async with Calls(bus) as calls, asyncio.TaskGroup() as tasks:
+        work = ExecutorWork(calls, fleet, Log())
+        serving = tasks.create_task(calls.work(queue, {RunOp: run}, slots=asyncio.Semaphore(1)))
+        llb = LlbOp(data=b"", op=Op(kind=ExecOp(meta=Meta(args=("true",)), mounts=())), platform=LINUX)
+        async with asyncio.timeout(10):
+            for scope in (Scope(lease="one", identity="alice"), Scope(lease="two", identity="alice"), Scope(lease="three")):
+                await work.run(VERTEX, "x", llb, (), None, scope, lambda statuses, logs: None)
+        serving.cancel()
+
+    assert wants == [{"alice": 1}, {"alice": 1}, {"three": 1}]
