@@ -11,9 +11,11 @@ import pytest
 from shared.bus import nats_streams
 from shared.bus.calls import Calls, CallSettings, Served
 from shared.bus.nats import NatsBus
+from shared.bus.nats_rights import users_conf
 from shared.errors import Unavailable
 from shared.wire import subjects
 from shared.wire.messages import BridgeReadFile, FileData
+from shared.wire.roles import ROLES
 from tests.kit.parts.nats import Nats, nats_server
 
 pytestmark = pytest.mark.slow
@@ -22,15 +24,19 @@ pytestmark = pytest.mark.slow
 class Server:
     """A nats-server of this test's own."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self._folder, self._stack = folder, stack
-        self.nats: Nats = stack.enter_context(nats_server(folder))
+    def __init__(self, folder: Path, stack: ExitStack, config: str = "") -> None:
+        self._folder, self._stack, self._config = folder, stack, config
+        self.nats: Nats = stack.enter_context(nats_server(folder, config=config))
+
+    def url_of(self, service: str) -> str:
+        """With its password, where there are rights."""
+        return self.nats.url.replace("//", f"//{service}:word@")
 
     def again(self, *, wiped: bool) -> None:
         self.nats.part.kill()
         if wiped:
             shutil.rmtree(self.nats.store)
-        self._stack.enter_context(nats_server(self._folder, port=int(self.nats.url.rpartition(":")[2])))
+        self._stack.enter_context(nats_server(self._folder, port=int(self.nats.url.rpartition(":")[2]), config=self._config))
 
 
 @pytest.fixture
@@ -82,11 +88,20 @@ async def test_work_logs_and_buckets_go_on(server: Server, wiped: bool) -> None:
             assert [e.key for e in await bucket.entries()] == (["after"] if wiped else ["after", "before"])
 
 
-async def test_who_must_not_make_streams_waits_for_who_may(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Server]:
+    """With rights: a service that tried to make a stream would be refused."""
+    (tmp_path / "users.conf").write_text(users_conf({name: {"user": name, "password": "word"} for name in ROLES}))
+    with ExitStack() as stack:
+        yield Server(tmp_path, stack, "include users.conf\n")
+
+
+async def test_who_must_not_make_streams_waits_for_who_may(guarded: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes first, and after a loss; what it waits for is said, and an operation has an end."""
+    server = guarded
     monkeypatch.setattr(nats_streams, "WAIT", 0.5)
     said: list[str] = []
-    executor = await NatsBus.connect(server.nats.url, name="executor", complain=said.append)
+    executor = await NatsBus.connect(server.url_of("executor"), name="executor", complain=said.append)
     with pytest.raises(Unavailable, match="WORK-exec is not there yet: this service waits for a gateway, solver or cachestore"):
         await executor.pull("work.exec.default.linux-amd64", within=1)
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
@@ -94,7 +109,7 @@ async def test_who_must_not_make_streams_waits_for_who_may(server: Server, monke
         while not any("KV_pulls" in text for text in said):  # noqa: ASYNC110 — a callback of the library
             await asyncio.sleep(0.02)
         assert not opening.done()
-        solver = await NatsBus.connect(server.nats.url, name="solver")
+        solver = await NatsBus.connect(server.url_of("solver"), name="solver", complain=said.append)
         bucket = await opening
         await bucket.put("k", b"1")
 
@@ -104,6 +119,7 @@ async def test_who_must_not_make_streams_waits_for_who_may(server: Server, monke
         await _until(lambda: executor.pull("work.exec.default.linux-amd64", within=0.1))
     await executor.close()
     await solver.close()
+    assert [text for text in said if "not there yet" not in text] == []
 
 
 async def _until(operation) -> None:  # type: ignore[no-untyped-def]
