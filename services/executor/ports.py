@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from services.executor.core.snapshots import Layer, RecordType, Snapshot
+from services.executor.core.snapshots import Layer, LayerStyle, RecordType, Snapshot
 from services.executor.core.source_ids import Source
 from shared.model import Ref
 from shared.wire.messages import ResolveSource, RunOp, SourceResolved
@@ -21,11 +21,18 @@ __all__ = ["Composed", "Keys", "Leases", "Notes", "Reporter", "SnapshotStore", "
 class Snapshots(Protocol):
     """The tree of snapshots: each is a list of layers over an optional parent."""
 
+    @property
+    def style(self) -> LayerStyle:
+        """How layers lie on this disk."""
+
     def prepare(self, parent: str | None, *, record_type: RecordType = ..., description: str = "", lease: str = "") -> Snapshot:
         """A new empty mutable snapshot on `parent` (None = scratch), held by `lease` if one is named.
 
         Not visible to `find` until it is given a key. Errors: RefLost (parent is gone), an OSError of the disk.
         """
+
+    def rebase(self, id: str, parent: str) -> None:
+        """Lay a mutable snapshot that was prepared on scratch, and isn't mounted, on `parent`. RefLost, ValueError (full trees)."""
 
     def commit(self, id: str, *, key: str = "", record_type: RecordType | None = None, description: str = "") -> Snapshot:
         """Make a mutable snapshot immutable under the same id; `key` (such as `chain:<chain id>`) is bound in the same step.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from services.executor.adapters.snapshots import DiskSnapshots
-from services.executor.core.snapshots import RecordType
+from services.executor.core.snapshots import LayerStyle, RecordType
 from shared.errors import RefLost
 
 
@@ -56,6 +56,31 @@ class SnapshotContract:
 
         assert tree(store, base) == {"a": "1"}
         assert tree(store, top) == {"a": "3", "b": "2"}
+
+    def test_a_layer_made_on_scratch_is_laid_on_another(
+        self, store: DiskSnapshots, reopen: Callable[[DiskSnapshots], DiskSnapshots]
+    ) -> None:
+        """Where layers lie apart; its parent stays as long as it does."""
+        base = build(store, None, lambda p: write(f"{p}/a", "1"), key="base")
+        made = store.prepare(None)
+        with store.mount(made.id, writable=True) as path:
+            write(f"{path}/b", "2")
+        if store.style is LayerStyle.FULL:
+            with pytest.raises(ValueError):
+                store.rebase(made.id, base)
+            return
+        with pytest.raises(RefLost):
+            store.rebase(made.id, "nope")
+        store.rebase(made.id, base)
+        with pytest.raises(ValueError):
+            store.rebase(made.id, base)
+        top = store.commit(made.id, key="top").id
+        assert tree(store, top) == {"a": "1", "b": "2"}
+        assert store.remove([base]) == ()
+        again = reopen(store)
+        assert tree(again, top) == {"a": "1", "b": "2"}
+        with pytest.raises(ValueError):
+            again.rebase(top, base)
 
     def test_deletion_hides_what_lies_below(self, store: DiskSnapshots) -> None:
         base = build(store, None, lambda p: (write(f"{p}/a"), write(f"{p}/d/x"))[0])

@@ -143,7 +143,7 @@ def test_a_result_is_everybodys_at_once(fleet: Stack, context: Make, busybox: st
 
 
 def test_a_cache_mount_is_warm_where_it_was_never_used(fleet: Stack, client: Buildctl, context: Make, busybox: str, tmp_path: Path) -> None:
-    """And what a step that was killed had written to it is not among what the next executor finds."""
+    """And what a step that was killed had written to it is not among what the next executor finds; a prune ends it everywhere."""
     mark = f"3.{time.time_ns() % 10**7}"
     mount = f"RUN --mount=type=cache,id={mark},target=/c"
     told = mounts_kept(fleet)
@@ -162,6 +162,10 @@ def test_a_cache_mount_is_warm_where_it_was_never_used(fleet: Stack, client: Bui
     said = log.read_text()
     assert code == 0, said[-4000:]
     assert re.findall(r" (sees-\S*)$", said, re.MULTILINE) == ["sees-good-"] * 2
+
+    client.call("prune", "--filter", "type==exec.cachemount")
+    said = client.build(context(f"FROM {busybox}\n{mount} : {mark}; echo pruned-$(ls /c | tr '\\n' '-')\n")).said
+    assert re.findall(r" (pruned-\S*)$", said, re.MULTILINE) == ["pruned-"], "neither here nor from the blob store"
 
 
 def mounts_kept(fleet: Stack) -> int:

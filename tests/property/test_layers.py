@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.executor.adapters.layer_changes import Change, ChangeKind, overlay_changes, tree_changes
 from services.executor.adapters.layer_tar import layer_tar
-from services.executor.adapters.layer_unpack import Whiteouts, unpack_layer
+from services.executor.adapters.layer_unpack import Whiteouts, put_on, unpack_apart, unpack_layer
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.getuid() != 0, reason="needs root")]
 _NAMES = ("a", "b", "a-b", "a.txt", "é", "n" * 120)
@@ -90,6 +90,11 @@ def test_layers_rebuild_the_tree(tmp_path_factory: pytest.TempPathFactory, seed:
         repacked.mkdir()
         unpack_layer((bytes(x) for x in layer_tar(again, parent)), str(repacked), whiteouts=Whiteouts.OVERLAY, lowers=layers)
         assert _picture((str(layer), *layers)) == _picture((str(repacked), *layers))
+        if layers:
+            alone = base / f"alone{i}"
+            alone.mkdir()
+            put_on(str(alone), unpack_apart(iter(tar), str(alone)), layers)
+            assert _picture((str(layer), *layers)) == _picture((str(alone), *layers))
         before, layers = (str(state),), (str(layer), *layers)
 
     assert _picture(before) == _picture(layers) == _picture((str(flat),))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from services.executor.adapters.materialise import LAYER_NOTE
+from services.executor.adapters.layer_notes import LAYER_NOTE
 from services.executor.core.snapshots import Snapshot
 from services.executor.ports import SnapshotStore
 from shared.blobs.threads import Pool

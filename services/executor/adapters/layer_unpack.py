@@ -9,7 +9,8 @@ import os
 import shutil
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from enum import Enum
 
 from services.executor.adapters.layer_view import View, look, view_of
@@ -55,10 +56,50 @@ def unpack_layer(chunks: Iterator[bytes], target: str, *, whiteouts: Whiteouts, 
         unpacker.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apart:
+    """What a layer that was unpacked without those below it still needs: directories that its tar leaves out, and (if not `rooted`)
+    the root's owner and mode."""
+
+    left_out: tuple[bytes, ...]
+    rooted: bool
+
+
+def unpack_apart(chunks: Iterator[bytes], target: str) -> Apart:
+    """As `unpack_layer` for overlayfs, of a layer that lies on others which are not there yet: several can be unpacked at the same time."""
+    unpacker = _Unpacker(target, Whiteouts.OVERLAY, (), covered=True)
+    try:
+        unpacker.run(TarReader(chunks))
+    except TarError as e:
+        raise InvalidInput(str(e)) from None
+    finally:
+        unpacker.close()
+    return Apart(left_out=tuple(sorted(unpacker.left_out)), rooted=unpacker.rooted)
+
+
+def put_on(target: str, apart: Apart, lowers: View) -> None:
+    """The layers below are there (`lowers`, topmost first): give a layer that was unpacked apart what it needs of them."""
+    if lowers and not apart.rooted:
+        below = os.stat(lowers[0])
+        os.chown(target, below.st_uid, below.st_gid)
+        os.chmod(target, stat.S_IMODE(below.st_mode))
+    if not apart.left_out:
+        return
+    unpacker = _Unpacker(target, Whiteouts.OVERLAY, view_of(lowers))
+    try:
+        unpacker.dress(apart.left_out)
+    finally:
+        unpacker.close()
+
+
 class _Unpacker:
-    def __init__(self, target: str, whiteouts: Whiteouts, lowers: View) -> None:
+    def __init__(self, target: str, whiteouts: Whiteouts, lowers: View, *, covered: bool = False) -> None:
         self._whiteouts = whiteouts
         self._lowers = lowers
+        self._covered = covered or bool(lowers)  # something lies below
+        self._apart = covered
+        self.left_out: set[bytes] = set()
+        self.rooted = False
         self._root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._open: OrderedDict[bytes, int] = OrderedDict()  # resolved directory → descriptor
         self._resolved: dict[bytes, bytes] = {}  # parent as written → resolved, valid until something is replaced
@@ -86,17 +127,28 @@ class _Unpacker:
                 if e.errno in _MEMBERS_FAULT:
                     raise _cannot(member, e) from None
                 raise
+        self._set_times()
+        return total
+
+    def dress(self, paths: Iterable[bytes]) -> None:
+        """Directories that were left out, if they still are such: parents first."""
+        for path in paths:
+            if self._directory(path) is not None:
+                self._dress(path)
+        self._set_times()
+
+    def _set_times(self) -> None:
         for path, mtime in reversed(self._directory_times.items()):
             fd = self._directory(path)
             if fd is not None:
                 os.utime(fd, ns=(mtime, mtime))
-        return total
 
     def _apply(self, member: Member, reader: TarReader) -> None:
         parts = _clean(member.name)
         if not parts:
             if member.typeflag == DIRECTORY and self._whiteouts is not Whiteouts.KEEP:
                 self._finish_fd(self._root, b"", member)
+                self.rooted = True
             return
         base = parts.pop()
         parent = self._parent(parts)
@@ -153,6 +205,7 @@ class _Unpacker:
                 if hid_a_name and self._whiteouts is Whiteouts.OVERLAY:
                     self._mark_opaque(self._must_open(path))
         self._finish_fd(self._must_open(path), path, member)
+        self.left_out.discard(path)
 
     def _hardlink(self, member: Member, path: bytes, base: bytes) -> None:
         parts = _clean(member.linkname)
@@ -186,7 +239,7 @@ class _Unpacker:
             if self._written is None or path not in self._written:
                 self._remove(path, target, fd)
             return
-        if not self._lowers:
+        if not self._covered:
             return
         try:
             os.mknod(target, stat.S_IFCHR, 0, dir_fd=fd)
@@ -197,7 +250,7 @@ class _Unpacker:
                 self._mark_opaque(self._must_open(path))
 
     def _mark_opaque(self, fd: int) -> None:
-        if self._lowers:
+        if self._covered:
             os.setxattr(fd, "trusted.overlay.opaque", b"y")
 
     def _clear(self, directory: bytes) -> None:
@@ -298,6 +351,9 @@ class _Unpacker:
         """Give a directory that had to be made the metadata it has below, if it is there."""
         fd = self._must_open(path)
         os.chmod(fd, 0o755)
+        if self._apart:
+            self.left_out.add(path)
+            return
         view, found = self._lowers, None
         for part in path.split(b"/"):
             found = look(view, os.fsdecode(part)) if view else None

@@ -1,29 +1,20 @@
 """Refs → snapshots on this executor: found, or rebuilt from layers (lazy images, refs of other executors)."""
 
 import asyncio
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 
-from services.executor.adapters.blob_bytes import blob_bytes
-from services.executor.adapters.layer_compression import decompress
-from services.executor.adapters.layer_unpack import Whiteouts, unpack_layer
-from services.executor.adapters.read_ahead import ReadAhead
+from services.executor.adapters.layer_chains import LayerChains
 from services.executor.adapters.sources.layer_fetch import LayerFetch
-from services.executor.core.snapshots import LayerStyle
 from services.executor.ports import Reporter, SnapshotStore
 from shared.blobs.ports import Blobs
 from shared.blobs.threads import Pool
 from shared.bus.calls import Calls
-from shared.errors import BlobMissing, BuildmeshError, CallLost, InvalidInput, RefLost, first_failure
-from shared.model import Digest, Layer, Ref
+from shared.errors import BlobMissing, BuildmeshError, CallLost, RefLost, first_failure
+from shared.model import Layer, Ref
 from shared.oci import chain_ids
 from shared.run.flight import Flight
 from shared.wire import subjects
 from shared.wire.messages import Compression, LayersFound, LayersOf, Pack, Packed, Scope
-
-LAYER_NOTE = "layer"
-TRANSPORT_NOTE = "layer.transport"
 
 
 class Materialise:
@@ -40,8 +31,8 @@ class Materialise:
         threads: Pool,
         flight: Flight[str],
     ) -> None:
-        self._home, self._store, self._blobs, self._fetch = home, store, blobs, fetch
-        self._calls, self._threads, self._flight = calls, threads, flight
+        self._home, self._store, self._calls, self._flight = home, store, calls, flight
+        self._chains = LayerChains(store=store, blobs=blobs, fetch=fetch, threads=threads)
 
     async def all(self, refs: Sequence[Ref | None], scope: Scope, report: Reporter) -> tuple[str | None, ...]:
         """Snapshot ids, held under the scope's lease. Raises RefLost naming the first that can't be had."""
@@ -96,78 +87,12 @@ class Materialise:
         return found.layers
 
     async def _rebuild(self, ref: Ref, layers: Sequence[Layer], scope: Scope, report: Reporter) -> str:
-        """Downloads run ahead in parallel, unpacking goes in order."""
-        chains = chain_ids([layer.diff_id for layer in layers])
-        start, parent = self._deepest(chains)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                ready = [tasks.create_task(self._fetch.ensure(layer, scope.sessions, report)) for layer in layers[start:]]
-                for layer, chain, fetched in zip(layers[start:], chains[start:], ready, strict=True):
-                    await fetched
-                    parent = await self._unpack(layer, f"chain:{chain}", parent, scope.lease, report)
-        except BaseExceptionGroup as group:
-            error = first_failure(group)
-            if isinstance(error, BlobMissing):
-                raise RefLost(ref.id, f"snapshot {ref.id}: {error.message}") from None
-            raise error from None
-        assert parent is not None, "a chain has at least one layer"
-        return parent
-
-    def _deepest(self, chains: Sequence[str]) -> tuple[int, str | None]:
-        """How many layers are here already, and the snapshot of the last of them."""
-        for count in range(len(chains), 0, -1):
-            snapshot = self._store.find(f"chain:{chains[count - 1]}")
-            if snapshot is not None:
-                return count, snapshot.id
-        return 0, None
-
-    async def _unpack(self, layer: Layer, key: str, parent: str | None, lease: str, report: Reporter) -> str:
-        status = f"extracting {layer.digest}"
-        report.status(status, total=layer.size)
-        async with blob_bytes(self._blobs, layer.digest, self._threads) as chunks:
-            id = await self._threads.do(self._unpack_now, layer, chunks, key, parent, lease)
-        report.status(status, current=layer.size, total=layer.size, done=True)
-        return id
-
-    def _unpack_now(self, layer: Layer, chunks: Iterator[bytes], key: str, parent: str | None, lease: str) -> str:
-        snapshot = self._store.prepare(parent, description=layer.description or f"layer {layer.digest}", lease=lease)
-        try:
-            own = self._store.layers(snapshot.id)[-1]
-            style = Whiteouts.OVERLAY if own.style is LayerStyle.OVERLAY else Whiteouts.REMOVE
-            with ReadAhead(decompress(chunks), name="unpack-read") as stream:
-                unpack_layer(stream, own.path, whiteouts=style, lowers=own.lowers)
-            _check_diff_id(layer, stream.digest)
-            done = self._store.commit(snapshot.id, key=key)
-        except BaseException:
-            self._store.unclaim(snapshot.id)
-            raise
-        self._store.set_note(done.id, TRANSPORT_NOTE if layer.transport else LAYER_NOTE, encode_layer(layer))
-        return done.id
+            return await self._chains.build(layers, scope, report)
+        except BlobMissing as error:
+            raise RefLost(ref.id, f"snapshot {ref.id}: {error.message}") from None
 
 
 def transport_of(ref: Ref, scope: Scope) -> Pack:
     """The order to make the layers of a ref fit for other executors."""
     return Pack(ref=ref, compression=Compression(type="zstd", level=1), scope=scope, transport=True)
-
-
-def _check_diff_id(layer: Layer, found: Digest) -> None:
-    """An image may claim any diff ids; a snapshot that is shared by them must hold what they say.
-
-    Raises InvalidInput for an image, BlobMissing for a layer of our own (which can be made again).
-    """
-    if found == layer.diff_id:
-        return
-    if not layer.source:
-        raise BlobMissing(layer.digest, f"layer {layer.digest} holds {found} instead of {layer.diff_id}")
-    raise InvalidInput(f"wrong diff id calculated on extraction of {layer.digest}: {found}, the image says {layer.diff_id}")
-
-
-def encode_layer(layer: Layer) -> bytes:
-    """As kept in the note of a snapshot whose layer blob is known."""
-    return json.dumps(asdict(layer)).encode()
-
-
-def decode_layer(note: bytes) -> Layer:
-    """Raises ValueError or TypeError for what is no such note."""
-    fields = json.loads(note)
-    return Layer(**{**fields, "urls": tuple(fields.get("urls", ()))})

@@ -17,8 +17,8 @@ from typing import TypeAlias
 
 from services.executor.adapters.layer_changes import Change, ChangeKind, overlay_changes, tree_changes
 from services.executor.adapters.layer_compression import compressor, decompress
+from services.executor.adapters.layer_notes import LAYER_NOTE, TRANSPORT_NOTE, decode_layer, encode_layer
 from services.executor.adapters.layer_tar import layer_tar
-from services.executor.adapters.materialise import LAYER_NOTE, TRANSPORT_NOTE, decode_layer, encode_layer
 from services.executor.adapters.sources.layer_fetch import LayerFetch
 from services.executor.adapters.turns import Turns
 from services.executor.core.snapshots import Layer as DiskLayer

@@ -106,6 +106,15 @@ class DiskSnapshots:
             raise
         return self._view(row)
 
+    def rebase(self, id: str, parent: str) -> None:
+        with self._lock:
+            row = self._row(id)
+            if not row.mutable or row.parents or self.style is not LayerStyle.OVERLAY:
+                raise ValueError(f"snapshot {id} can't be laid on another")
+            row.parents = (self._row(parent).id,)
+            self._children.setdefault(parent, set()).add(id)
+        os.mkdir(os.path.join(self._dir(id), "work"), 0o700)
+
     def commit(self, id: str, *, key: str = "", record_type: RecordType | None = None, description: str = "") -> Snapshot:
         with self._lock:
             row = self._row(id)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.executor.adapters.layer_unpack import Whiteouts, unpack_layer
+from services.executor.adapters.layer_unpack import Whiteouts, put_on, unpack_apart, unpack_layer
 from shared.errors import InvalidInput
 from shared.oci.tar_header import encode_header, padding
 
@@ -180,3 +180,49 @@ def test_many_directories(tmp_path: Path) -> None:
     assert all((tmp_path / "t" / n / "f").read_text() == n for n in names)
     assert (tmp_path / "t" / deep2 / "h").read_bytes() == b"1"
     assert len(os.listdir("/proc/self/fd")) < 100
+
+
+def looks(root: Path) -> dict[str, tuple[object, ...]]:
+    """Everything that counts of a layer's own directory."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in [root, *sorted(root.rglob("*"))]:
+        info = path.lstat()
+        attributes = {name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)}
+        time = info.st_mtime if info.st_mtime < 1e9 else "now"
+        found[str(path.relative_to(root))] = (info.st_mode, info.st_uid, info.st_gid, info.st_rdev, time, attributes)
+    return found
+
+
+def test_unpacked_apart_a_layer_is_the_same(tmp_path: Path) -> None:
+    """Parents that the tar leaves out are dressed when the layers below are there; those that it gives later, or replaces, are not."""
+    lower = tmp_path / "lower"
+    for path in ("kept/deep", "given", "file", "gone", "opaque"):
+        (lower / path).mkdir(parents=True)
+        os.chown(lower / path, 5, 6)
+        (lower / path).chmod(0o2750)
+        os.utime(lower / path, (7, 7))
+    os.chown(lower, 9, 9)
+    lower.chmod(0o1777)
+    members = (
+        member("kept/deep/f", b"1"),
+        member("given/f", b"2"),
+        member("given/", typeflag=b"5", mode=0o711, mtime=4),
+        member("file/f", b"3"),
+        member("file", b"now a file", mtime=3),
+        member(".wh.gone"),
+        member("gone/again", b"4"),
+        member("opaque/.wh..wh..opq"),
+        member("new/f", b"5"),
+    )
+    for number, more in enumerate(((), (member("./", typeflag=b"5", mode=0o700, uid=3),))):
+        one, two = tmp_path / f"one{number}", tmp_path / f"two{number}"
+        for target in (one, two):
+            target.mkdir()
+            os.chown(target, 9, 9)  # as a new snapshot over `lower` has it
+            target.chmod(0o1777)
+        unpack(one, *members, *more, lowers=(str(lower),))
+        os.chown(two, 0, 0)
+        two.chmod(0o755)  # as one on scratch has it
+        put_on(str(two), unpack_apart(iter([*members, *more, bytes(1024)]), str(two)), (str(lower),))
+        assert looks(one) == looks(two)
+    assert looks(two)["kept/deep"][:3] == (stat.S_IFDIR | 0o2750, 5, 6)

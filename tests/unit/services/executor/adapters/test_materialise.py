@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from services.executor.adapters.layer_compression import compressor
-from services.executor.adapters.materialise import LAYER_NOTE, TRANSPORT_NOTE, Materialise
+from services.executor.adapters.layer_notes import LAYER_NOTE, TRANSPORT_NOTE
+from services.executor.adapters.materialise import Materialise
 from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
 from services.executor.ports import Reporter
 from shared.blobs.disk import DiskBlobs
@@ -60,8 +61,8 @@ class Answers:
 class World:
     """A snapshot store, a blob store, and what stands between them."""
 
-    def __init__(self, root: Path, blobs: Blobs, tasks: asyncio.TaskGroup) -> None:
-        self.store: DiskSnapshots = open_snapshots(root / "executor", style="auto")
+    def __init__(self, root: Path, blobs: Blobs, tasks: asyncio.TaskGroup, style: str = "auto") -> None:
+        self.store: DiskSnapshots = open_snapshots(root / "executor", style=style)
         self.blobs = blobs
         self.fetch = OnlyHere(blobs)
         self.threads = Pool("test", 4)
@@ -86,11 +87,12 @@ class World:
             return {p.name: p.read_bytes() for p in Path(root).iterdir()}
 
 
-@pytest.fixture(params=["disk", "far"])
+@pytest.fixture(params=["disk", "far", "full trees"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    """Blobs as local files, and blobs that only come as chunks."""
+    """Blobs as local files, and blobs that only come as chunks; and a disk on which each snapshot is a whole tree."""
     async with asyncio.TaskGroup() as tasks:
-        made = World(tmp_path, DiskBlobs(tmp_path / "blobs") if request.param == "disk" else MemoryBlobs(), tasks)
+        blobs = MemoryBlobs() if request.param == "far" else DiskBlobs(tmp_path / "blobs")
+        made = World(tmp_path, blobs, tasks, style="native" if request.param == "full trees" else "auto")
         yield made
         made.store.close()
         made.threads.close()
@@ -122,6 +124,20 @@ async def test_a_lie_about_the_content_poisons_nothing(world: World) -> None:
     assert world.store.find(f"chain:{chain_ids([honest.diff_id])[-1]}") is None
     assert world.files(await world.one(honest)) == {"a": b"honest"}
     assert world.store.statistics()["claimed"] == 0
+
+
+async def test_many_layers_come_side_by_side_and_lie_in_order(world: World) -> None:
+    """Each covers what lies below it. One that is damaged ends the others, and leaves what lies below it for the next time."""
+    layers = [await world.layer("same", str(number).encode()) for number in range(12)]
+    assert world.files(await world.one(*layers)) == {"same": b"11"}
+    assert len(world.store.layers(await world.one(*layers))) == 12
+
+    others = [await world.layer("other", str(number).encode()) for number in range(12)]
+    evil = replace(others[6], diff_id=layers[0].diff_id)
+    with pytest.raises(RefLost, match="instead of"):
+        await world.one(*others[:6], evil, *others[7:])
+    assert world.store.statistics()["claimed"] == 0
+    assert world.files(await world.one(*others)) == {"other": b"11"}
 
 
 async def test_what_cannot_be_had(world: World) -> None:
