@@ -142,8 +142,7 @@ async def _workers(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyn
     )
     packer = LayerPacker(store=store, blobs=mesh.blobs, fetch=fetch, threads=threads, scratch=parts.root / "packing")
     others = Neighbours(home)
-    mounts = _mounts(config, mesh, parts, packer)
-    warm = _warm(config, mesh, parts, materialise, mounts, others) if mounts is not None else None
+    mounts, warm = _mounts(config, mesh, parts, packer, materialise, others)
     runs = tuple(p for p in parts.platforms if p not in parts.wrapped)
     runners, exec_parts = await make_runners(config.steps, mesh, parts.root, store, threads, tasks, runs, warm)
     drivers = await make_drivers(mesh, home, store, hashes, threads, origins, parts.root, fleet)
@@ -190,31 +189,29 @@ def _publisher(
     return Publisher(home=home, packs=packer, calls=mesh.calls, wanted=wanted, log=mesh.log, busy=slots.locked)
 
 
-def _mounts(config: ExecutorConfig, mesh: Mesh, parts: Parts, packer: LayerPacker) -> MountSnapshots | None:
-    """None where cache mounts stay on this executor: alone, switched off, or on a file system without overlays."""
+def _mounts(
+    config: ExecutorConfig, mesh: Mesh, parts: Parts, packer: LayerPacker, materialise: Materialise, others: Neighbours
+) -> tuple[MountSnapshots, WarmMounts] | tuple[None, None]:
+    """Nothing where cache mounts stay on this executor: alone, switched off, or on a disk without overlays."""
     if mesh.alone or not config.cache_mounts.share or parts.store.style is not LayerStyle.OVERLAY:
-        return None
-    return MountSnapshots(
+        return None, None
+    records = MountRecords(mesh.bus, mesh.clock)
+    snapshots = MountSnapshots(
         home=parts.home,
         store=parts.store,
         packs=packer,
-        records=MountRecords(mesh.bus, mesh.clock),
+        records=records,
         threads=parts.threads,
         settings=config.cache_mounts,
         log=mesh.log,
         busy=parts.slots.locked,
     )
-
-
-def _warm(
-    config: ExecutorConfig, mesh: Mesh, parts: Parts, materialise: Materialise, mounts: MountSnapshots, others: Neighbours
-) -> WarmMounts:
-    return WarmMounts(
+    return snapshots, WarmMounts(
         store=parts.store,
         threads=parts.threads,
         materialise=materialise,
-        records=MountRecords(mesh.bus, mesh.clock),
-        snapshots=mounts,
+        records=records,
+        snapshots=snapshots,
         wanted=others.__bool__,
         settings=config.cache_mounts,
         log=mesh.log,
