@@ -1,4 +1,4 @@
-"""Provenance of the same build by the real buildkitd and by ours: the same document but for times, ids and what hangs on them."""
+"""Provenance and SBOMs of one build by the real buildkitd and by ours: the same documents but for times, ids and what hangs on them."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ import pytest
 from tests.kit.clients import Buildctl
 from tests.kit.dockerfile_images import push_all
 from tests.kit.parts.buildkitd import daemon, our_buildmeshd, real_buildkitd
-from tests.kit.parts.registry import registry_server
+from tests.kit.parts.registry import Registry, registry_server
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -37,20 +37,25 @@ MODES = {
 
 
 @pytest.fixture(scope="module")
-def builders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Buildctl]]:
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with registry_server(tmp_path_factory.mktemp("registry")) as found:
+        push_all(found.url)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def builders(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Buildctl]]:
     folder = tmp_path_factory.mktemp("provenance")
-    with registry_server(folder / "registry") as registry:
-        push_all(registry.url)
-        config = f'[registry."docker.io"]\n  mirrors = ["{registry.host}"]\n'
-        flags = ["--oci-worker-net=host"]
-        with (
-            daemon(folder / "theirs", real_buildkitd(), config=config, flags=flags) as theirs,
-            daemon(folder / "ours", our_buildmeshd(), config=config, flags=flags) as ours,
-        ):
-            yield {
-                "theirs": Buildctl(addr=theirs.addr, work=folder / "theirs-work"),
-                "ours": Buildctl(addr=ours.addr, work=folder / "ours-work"),
-            }
+    config = f'[registry."docker.io"]\n  mirrors = ["{registry.host}"]\n'
+    flags = ["--oci-worker-net=host"]
+    with (
+        daemon(folder / "theirs", real_buildkitd(), config=config, flags=flags) as theirs,
+        daemon(folder / "ours", our_buildmeshd(), config=config, flags=flags) as ours,
+    ):
+        yield {
+            "theirs": Buildctl(addr=theirs.addr, work=folder / "theirs-work"),
+            "ours": Buildctl(addr=ours.addr, work=folder / "ours-work"),
+        }
 
 
 @pytest.fixture
@@ -165,3 +170,73 @@ def test_complete_materials_are_refused_where_a_local_source_is_used(builders: d
         said[name] = str(caught.value).rpartition("error: ")[2].strip()
 
     assert said["ours"] == said["theirs"]
+
+
+SCANNER = """\
+FROM scratch
+COPY --from=tools / /
+COPY <<-"EOF" /scan
+	cd "$BUILDKIT_SCAN_DESTINATION"
+	one() {
+		cat > "$1.spdx.json" <<-X
+	{"_type": "https://in-toto.io/Statement/v1", "predicateType": "https://spdx.dev/Document", "subject": $3, "predicate": {
+		"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT", "name": "$1 $BUILDKIT_SCAN_MORE", "dataLicense": "CC0-1.0",
+		"documentNamespace": "n", "creationInfo": {"created": "2024-01-01T00:00:00Z", "creators": ["Tool: scan"]},
+		"files": [{"fileName": "$2", "SPDXID": "SPDXRef-File", "checksums": [], "copyrightText": ""}]}}
+	X
+	}
+	for tree in "$BUILDKIT_SCAN_SOURCE" "$BUILDKIT_SCAN_SOURCE_EXTRAS"/*; do
+		for file in "$tree"/*; do found=$file; done
+		one "${tree##*/}" "/${found##*/}" "[]"
+	done
+	one other /none '[{"name": "x", "digest": {"sha256": "ab"}}]'
+EOF
+CMD ["/bin/sh", "-e", "/scan"]
+"""
+SCANNED = """\
+ARG BUILDKIT_SBOM_SCAN_CONTEXT=true
+FROM scratch AS first
+ARG BUILDKIT_SBOM_SCAN_STAGE=true
+COPY file /a
+FROM scratch
+COPY --from=first /a /b
+COPY file /c
+"""
+
+
+def test_sboms_are_those_of_buildkit(registry: Registry, builders: dict[str, Buildctl], context: Path, tmp_path: Path) -> None:
+    """In the image with layers of files, and beside the files of a local export; stages and the context are scanned too."""
+    tools = context.parent / "tools"
+    (tools / "bin/cat").symlink_to("busybox")
+    (context / "Dockerfile").write_text(SCANNER)
+    scanner = f"{registry.host}/scanner:1"
+    named = [f"--local=tools={tools}", "--opt=context:tools=local:tools"]
+    builders["theirs"].build(context, *named, f"--output=type=image,name={scanner},push=true")
+    (context / "Dockerfile").write_text(SCANNED)
+    shown: dict[str, Any] = {}
+    for name, buildctl in builders.items():
+        archive, folder = tmp_path / f"{name}.tar", tmp_path / name
+        outputs = [f"--output=type=oci,name=example.org/x:1,dest={archive}", f"--output=type=local,dest={folder}"]
+        buildctl.build(context, f"--opt=attest:sbom=generator={scanner},MORE=more", *outputs)
+        files = {path.name: json.loads(path.read_text()) for path in folder.glob("*.spdx.json")}
+        shown[name] = {"image": _sboms(archive), "files": masked(files)}
+
+    assert shown["ours"] == shown["theirs"]
+    assert sorted(shown["ours"]["files"]) == ["other.spdx.json", "sbom-context.spdx.json", "sbom-first.spdx.json", "sbom.spdx.json"]
+    assert shown["ours"]["image"]["documents"][0]["predicate"]["files"][0]["comment"] == "layer 1"
+
+
+def _sboms(archive: Path) -> dict[str, Any]:
+    """Layers by their number: their digests hang on the time of the build."""
+    found = blobs(archive)
+    index = next(doc for doc in found.values() if "manifests" in doc)
+    image, carrier = (found[child["digest"]] for child in index["manifests"])
+    layers = [layer["digest"] for layer in image["layers"]]
+    documents = [found[layer["digest"]] for layer in carrier["layers"]]
+    own = {"sha256": index["manifests"][0]["digest"].partition(":")[2]}
+    for document in documents:
+        document["subject"] = [{**subject, "digest": "its own"} if subject["digest"] == own else subject for subject in document["subject"]]
+        for file in document["predicate"]["files"]:
+            layer = file.get("comment", "").removeprefix("layerID: ")
+            file["comment"] = f"layer {layers.index(layer)}" if layer else ""
+    return {"carrier": _keys(carrier), "documents": masked(documents)}
