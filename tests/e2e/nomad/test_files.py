@@ -3,11 +3,14 @@
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.executor.core.settings import NetworkConfig
+from shared.run.settings import build
 from tests.e2e.nomad.fleet import JOBS, SERVICES
 from tests.kit.parts.process import program
 
@@ -65,6 +68,25 @@ def test_the_executor_keeps_its_snapshots_on_a_host_volume() -> None:
 
     assert made["Volumes"]["state"]["Source"] == "buildmesh-executor"
     assert made["Tasks"][0]["VolumeMounts"][0]["Destination"] == "/var/lib/buildmesh"
+
+
+def test_steps_reach_no_private_network() -> None:
+    """Unless somebody says so: bus, store and gateways are there, and clouds' metadata."""
+    (task,) = group(JOBS / "executor.nomad.hcl")["Tasks"]
+    text = task["Templates"][0]["EmbeddedTmpl"]
+    network = build(NetworkConfig, tomllib.loads(text[text.index("[executor.network]") :])["executor"]["network"], where="network")
+
+    assert (network.mode, network.closed) == ("bridge", ("attached", "private"))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_its_own_key_of_the_blob_store(service: str) -> None:
+    """From its own variable, which no other job may read."""
+    (task,) = group(JOBS / f"{service}.nomad.hcl")["Tasks"]
+    keys = {made["DestPath"]: made["EmbeddedTmpl"] for made in task["Templates"]}
+
+    assert keys["secrets/aws"] == f'{{{{ with nomadVar "nomad/jobs/buildmesh-{service}" }}}}{{{{ .aws }}}}{{{{ end }}}}'
+    assert keys["secrets/blobs.env"] == 'AWS_SHARED_CREDENTIALS_FILE={{ env "NOMAD_SECRETS_DIR" }}/aws'
 
 
 def test_the_scaling_policy_fits_into_the_executors_group(tmp_path: Path) -> None:
