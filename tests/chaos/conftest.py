@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from services.certs import main as make_certificates
 from tests.kit import load, remains
 from tests.kit.clients import Buildctl
 from tests.kit.parts.minio import S3, s3_server
-from tests.kit.parts.nats import Nats, nats_server
+from tests.kit.parts.nats import Nats, nats_server, secured
 from tests.kit.stack import Stack, stack
 
 COUNTS = {"executor": 3, "solver": 2, "frontend": 2, "exporter": 2, "cachestore": 2, "gateway": 2}
@@ -35,6 +36,7 @@ class Fleet:
     s3: S3
     servers: ExitStack
     cgroup: str
+    certs: Path
     happened: list[str] = field(default_factory=list)
 
     def clients(self, folder: Path) -> list[Buildctl]:
@@ -82,14 +84,14 @@ class Fleet:
             shutil.rmtree(self.nats.store)
         time.sleep(away)
         port = int(self.nats.url.rpartition(":")[2])
-        self.nats = self.servers.enter_context(nats_server(self.nats.store.parent, port=port))
+        self.nats = self.servers.enter_context(nats_server(self.nats.store.parent, port=port, config=secured(self.certs)))
 
     def restart_blobs(self, *, away: float = 0.5) -> None:
         self.tell(f"kill -9 MinIO, away for {away:g} s")
         self.s3.part.kill()
         time.sleep(away)
         port = int(self.s3.endpoint.rpartition(":")[2])
-        self.s3 = self.servers.enter_context(s3_server(self.s3.data.parent, port=port))
+        self.s3 = self.servers.enter_context(s3_server(self.s3.data.parent, port=port, certs=self.certs))
 
     def ready(self) -> None:
         """Every process works."""
@@ -99,10 +101,13 @@ class Fleet:
 
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Every service with its certificate, its rights on the bus and its key: what is made anew after a death is made within them."""
     folder = tmp_path_factory.mktemp("chaos")
+    certs = folder / "certs"
+    assert make_certificates(["--out", str(certs)]) == 0
     with ExitStack() as servers:
-        nats = servers.enter_context(nats_server(folder / "nats"))
-        s3 = servers.enter_context(s3_server(folder / "s3"))
+        nats = servers.enter_context(nats_server(folder / "nats", config=secured(certs)))
+        s3 = servers.enter_context(s3_server(folder / "s3", certs=certs))
         cgroup = f"/buildmesh-chaos-{os.getpid()}"
         (folder / "stack/tmp").mkdir(parents=True)
         with stack(
@@ -112,9 +117,10 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
             counts=COUNTS,
             settings={"executor": executor_settings(folder, cgroup)},
             env={"TMPDIR": str(folder / "stack/tmp")},
+            certs=certs,
             seconds=60,
         ) as running:
-            yield Fleet(running, nats, s3, servers, cgroup)
+            yield Fleet(running, nats, s3, servers, cgroup, certs)
 
 
 def executor_settings(folder: Path, cgroup: str) -> dict[str, Any]:

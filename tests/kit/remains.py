@@ -4,13 +4,14 @@ While builds run these are in use; afterwards they have to be gone.
 """
 
 import asyncio
+import json
 import re
 import time
 import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from shared.bus.nats import NatsBus
+from shared.run.backends import open_bus
 from shared.wire import subjects
 from tests.kit.stack import Stack
 
@@ -20,8 +21,10 @@ Remains = dict[str, list[str]]
 MARK = "BUILDMESH_STACK"
 """A variable that all processes of a stack inherit: the stack's folder."""
 
-BUCKETS = (subjects.KV_LOCKS, subjects.KV_PULLS, subjects.KV_BUILDS, subjects.KV_BRIDGES, subjects.KV_SESSIONS)
-"""Buckets whose entries belong to running builds."""
+WATCHED = {"gateway": (subjects.KV_BUILDS, subjects.KV_SESSIONS), "solver": (subjects.KV_BRIDGES,)}
+"""Service → buckets that it may look at whole, whose entries belong to running builds."""
+UNWATCHED = (subjects.KV_LOCKS, subjects.KV_PULLS)
+"""Those that nobody may: what is in them ends soon, marks of what was deleted as well."""
 
 SAMPLES = {"executor": ("buildmesh_executor_leases",), "cachestore": ("buildmesh_run_claims",), "solver": ("buildmesh_builds_running",)}
 """Metrics that count what belongs to running builds."""
@@ -84,19 +87,30 @@ def counted(stack: Stack) -> list[str]:
 
 
 def on_the_bus(stack: Stack) -> list[str]:
-    """Entries of running builds, and work that waits."""
+    """Entries of running builds, and work that waits: as gateway and solver see them."""
 
     async def look() -> list[str]:
-        bus = await NatsBus.connect(stack.nats.url)
-        try:
-            found = [f"{name}: {e.key}" for name in BUCKETS for e in await (await bus.bucket(name, ttl=subjects.TTL[name])).entries()]
-            if waiting := await bus.depth(subjects.BUILDS):
-                found.append(f"{subjects.BUILDS}: {waiting}")
-            return found
-        finally:
-            await bus.close()
+        found = []
+        for service, buckets in WATCHED.items():
+            bus = await open_bus(stack.nats.url, name=service, certificates=stack.certificates(service))
+            try:
+                for name in buckets:
+                    found += [f"{name}: {entry.key}" for entry in await (await bus.bucket(name, ttl=subjects.TTL[name])).entries()]
+                if service == "solver" and (waiting := await bus.depth(subjects.BUILDS)):
+                    found.append(f"{subjects.BUILDS}: {waiting}")
+            finally:
+                await bus.close()
+        return found
 
-    return asyncio.run(look())
+    return asyncio.run(look()) + _unwatched(stack)
+
+
+def _unwatched(stack: Stack) -> list[str]:
+    """As the server counts."""
+    with urllib.request.urlopen(f"{stack.nats.monitor}/jsz?accounts=true&streams=true", timeout=5) as answer:
+        accounts = json.load(answer)["account_details"]
+    held = {row["name"].removeprefix("KV_"): row["state"]["messages"] for account in accounts for row in account.get("stream_detail", [])}
+    return [f"{name}: {held[name]} entries" for name in UNWATCHED if held.get(name)]
 
 
 def left(stack: Stack, parent: str) -> Remains:

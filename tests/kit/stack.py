@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.blobs.credentials import FILE
+from shared.run.certificates import Certificates
 from tests.kit.parts.buildkitd import REPOSITORY
 from tests.kit.parts.minio import S3, s3_server
 from tests.kit.parts.nats import Nats, nats_server
@@ -52,6 +53,10 @@ class Stack:
         part = alive.enter_context(running(name, argv, folder=folder, ready=lambda: True, env=self.environment_of(service), grace=20))
         self.parts[name] = part
         return part
+
+    def certificates(self, service: str) -> Certificates | None:
+        """To look at the fleet as this service does."""
+        return None if self.certs is None else Certificates(folder=self.certs / service)
 
     def environment_of(self, service: str) -> Mapping[str, str]:
         """With certificates, its own key of the blob store."""
