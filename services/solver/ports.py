@@ -163,7 +163,7 @@ class ContainerHosts(Protocol):
         ...
 
     async def run_image(self, request: RunImage) -> BridgeResult:
-        """What a frontend returns. May raise RefLost naming its root; cancelling kills it."""
+        """What a frontend returns. Raises CallLost when its executor dies, RefLost naming its root; cancelling kills it."""
         ...
 
 

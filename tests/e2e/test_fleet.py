@@ -1,21 +1,26 @@
 """Six processes over NATS and MinIO: death of an executor, one trace of all, no trace of a secret."""
 
+import asyncio
 import random
 import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.test_failures import sleeping, wait_until
 from tests.kit.clients import Buildctl
+from tests.kit.driven import driven
+from tests.kit.frontend_images import scripted_frontend
 from tests.kit.parts.jaeger import Jaeger
 from tests.kit.parts.minio import s3_server
 from tests.kit.parts.nats import nats_server
 from tests.kit.parts.process import child
+from tests.kit.parts.registry import Registry
 from tests.kit.stack import SERVICES, Stack, stack
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -46,15 +51,21 @@ def client(fleet: Stack, tmp_path: Path) -> Buildctl:
     return Buildctl(addr=fleet.addr, work=tmp_path / "buildctl")
 
 
-def executor_of(fleet: Stack, mark: str) -> str:
-    """The executor process whose descendant is `sleep MARK`."""
+def sleepers(mark: str) -> list[Path]:
+    """The processes `sleep MARK`."""
+    found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if entry.read_bytes().split(b"\0")[:2] != [b"sleep", mark.encode()]:
-                continue
-            return holder(fleet, entry.parent)
-        except OSError:
-            continue
+        with suppress(OSError):
+            if entry.read_bytes().split(b"\0")[:2] == [b"sleep", mark.encode()]:
+                found.append(entry.parent)
+    return found
+
+
+def executor_of(fleet: Stack, mark: str) -> str:
+    """The executor in whose container `sleep MARK` runs."""
+    for process in sleepers(mark):
+        with suppress(OSError):
+            return holder(fleet, process)
     raise AssertionError(f"nobody sleeps {mark}")
 
 
@@ -65,6 +76,13 @@ def holder(fleet: Stack, process: Path) -> str:
         if name.startswith("executor") and str(fleet.folder / name) in mounts:
             return name
     raise AssertionError("no executor holds this root")
+
+
+def runs_elsewhere(fleet: Stack, mark: str, victim: str) -> bool:
+    """Whether somebody sleeps MARK on another executor than this one (whose orphans go on for a while)."""
+    with suppress(AssertionError, OSError):
+        return any(holder(fleet, process) != victim for process in sleepers(mark))
+    return False
 
 
 def test_executor_dies_and_the_build_goes_on(fleet: Stack, client: Buildctl, context: Make, busybox: str) -> None:
@@ -171,6 +189,46 @@ def test_a_cache_mount_is_warm_where_it_was_never_used(fleet: Stack, client: Bui
 def mounts_kept(fleet: Stack) -> int:
     """How often executors have put a snapshot of a cache mount into the blob store."""
     return sum(part.said().count('msg="cache mount kept"') for name, part in fleet.parts.items() if "executor" in name)
+
+
+def test_a_frontend_whose_executor_dies_runs_on_another(
+    fleet: Stack, client: Buildctl, registry: Registry, context: Make, tmp_path: Path
+) -> None:
+    """kill -9 under an image frontend: within seconds it runs elsewhere, and the build ends with its answer."""
+    mark = f"6.{time.time_ns() % 10**7}"
+    image = scripted_frontend(tmp_path / "image", f"sleep {mark}; exit 3", f"{registry.host}/dying-frontend:latest")
+    argv = client.build_argv(context("FROM scratch\n"), "--frontend=gateway.v0", "--opt", f"source={image}")
+    log = tmp_path / "client.log"
+    with log.open("wb") as sink, child(argv, seconds=180, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink) as build:
+        wait_until(lambda: sleeping(mark), 30)
+        victim = executor_of(fleet, mark)
+        fleet.kill(victim)
+        wait_until(lambda: runs_elsewhere(fleet, mark, victim), 20)
+        code = build.wait(60)
+    fleet.start(victim)
+    fleet.ready(victim)
+
+    assert code == 1
+    assert "exit code: 3" in log.read_text(), log.read_text()[-4000:]
+
+
+async def test_a_process_whose_executor_dies_has_an_end(fleet: Stack, busybox: str) -> None:
+    """kill -9 under a container of NewContainer: its process ends with an error that says what happened; a new container works."""
+    mark = f"60.{time.time_ns() % 10**7}"
+    async with driven(fleet.addr) as driver, driver.processes() as processes:
+        image = await driver.image(busybox)
+        running = await processes.start(await driver.container(image), ["sleep", mark])
+        victim = await asyncio.to_thread(executor_of, fleet, mark)
+        fleet.kill(victim)
+        async with asyncio.timeout(20):
+            ended = await processes.wait(running)
+        again = await processes.run(await driver.container(image), ["true"])
+    fleet.start(victim)
+    fleet.ready(victim)
+
+    assert ended.code == 255
+    assert re.search(r"the executor \S+ that runs the container is gone", ended.error), ended.error
+    assert again.code == 0, again
 
 
 def test_only_changes_of_a_context_travel(fleet: Stack, context: Make, tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Frontends that are images: BuildKit's own Dockerfile frontend as a container builds what ours builds; hostile ones harm themselves."""
 
-import gzip
-import json
 import re
 import subprocess
 import time
@@ -13,7 +11,8 @@ import pytest
 
 from tests.e2e.conftest import Mesh
 from tests.kit.clients import Buildctl, Buildx, ClientFailed
-from tests.kit.images import copy_layout, push_layout
+from tests.kit.frontend_images import scripted_frontend
+from tests.kit.images import push_layout
 from tests.kit.oci_layout import Layout, Tree
 from tests.kit.parts.process import child, program
 from tests.kit.parts.registry import Registry
@@ -47,23 +46,10 @@ def scripted(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Ca
     def image(script: str) -> str:
         if script not in made:
             number = len(made)
-            layout = copy_layout("busybox", base / str(number))
-            manifest = (layout / "index.json").read_text()
-            made[script] = _with_entrypoint(layout, manifest, ["/bin/sh", "-c", script], f"{registry.host}/scripted-{number}:latest")
+            made[script] = scripted_frontend(base / str(number), script, f"{registry.host}/scripted-{number}:latest")
         return made[script]
 
     return image
-
-
-def _with_entrypoint(folder: Path, index: str, entrypoint: list[str], reference: str) -> str:
-    def blob(digest: str) -> bytes:
-        return (folder / "blobs" / digest.replace(":", "/")).read_bytes()
-
-    manifest = json.loads(blob(json.loads(index)["manifests"][0]["digest"]))
-    layers = [gzip.decompress(blob(layer["digest"])) for layer in manifest["layers"]]
-    layout = Layout(folder / "again")
-    layout.tag(layout.image(layers, {"Entrypoint": entrypoint, "Env": ["PATH=/bin"]}), "latest")
-    return push_layout(folder / "again", reference)
 
 
 DOCKERFILE = """{syntax}FROM {base} AS one

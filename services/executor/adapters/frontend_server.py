@@ -1,7 +1,7 @@
 """A frontend's process served over its pipes: HTTP/2 in, what it prints out of the way, its end awaited (serveLLBBridgeForwarder).
 
-What it sends is hostile input: frames and floods are held back by shared.http2, calls by number (`_CALLS`) and size
-(`_LARGE_TOGETHER`), what it prints by `_QUIET`.
+What it sends is hostile input: frames and floods are held back by shared.http2, calls by number (`_CALLS`), pace (`_RATE`)
+and size (`_LARGE_TOGETHER`), what it prints by `_QUIET`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ _CALLS: Final = 64
 """Calls of one frontend that are being answered; more wait."""
 _LIMITS: Final = Limits(max_streams=1024, stream_window=65_535, max_unread=80 << 20)
 """All streams together can't leave so much unread that the one that is being read gets nothing more."""
+_BURST: Final = 2000
+_RATE: Final = 200.0
+"""Calls that are answered as fast as we can, and how many a second afterwards: what one asks without end costs others no more than that."""
 _LARGE: Final = 64 << 10
 _LARGE_TOGETHER: Final = 64 << 20
 """Bytes of larger messages that are being answered; each of them is in memory several times meanwhile."""
@@ -119,6 +122,21 @@ async def _relax(link: Link) -> None:
         link.connection.relax()
 
 
+class _Pace:
+    """Lets so many pass at once, and then so many a second."""
+
+    def __init__(self, burst: int, rate: float) -> None:
+        self._left, self._burst, self._rate = float(burst), burst, rate
+        self._asked = asyncio.get_running_loop().time()
+
+    async def turn(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._left = min(self._left + (now - self._asked) * self._rate, self._burst) - 1
+        self._asked = now
+        if self._left < 0:
+            await asyncio.sleep(-self._left / self._rate)
+
+
 class _Budget:
     """So many bytes may be held together; who wants more waits."""
 
@@ -141,13 +159,14 @@ class _Budget:
 
 
 def _some_at_a_time() -> Interceptor:
-    slots, budget = asyncio.Semaphore(_CALLS), _Budget(_LARGE_TOGETHER)
+    slots, pace, budget = asyncio.Semaphore(_CALLS), _Pace(_BURST, _RATE), _Budget(_LARGE_TOGETHER)
 
     async def limit(call: Call, handler: Handler) -> None:
         if call.method == SERVICE + "ExecProcess":  # lasts as long as processes do
             await handler(call)
             return
         async with slots:
+            await pace.turn()
             size = await call.announced()
             if size <= _LARGE:
                 await handler(call)

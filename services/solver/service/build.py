@@ -13,6 +13,7 @@ from services.solver.service.caching import CacheRoads, Caching, imports_in
 from services.solver.service.containers import Containers
 from services.solver.service.engine import Engine, Job, scope_for
 from services.solver.service.frontend_runs import FrontendRuns
+from services.solver.service.image_runs import ImageRuns
 from services.solver.service.ledger import Ledger, inputs_of
 from services.solver.service.policies import SourcePolicies
 from services.solver.service.progress import Stream
@@ -81,6 +82,7 @@ class RunningBuild:
         self.ledger = Ledger(_request(request.frontend, request.frontend_opts, request.frontend_inputs), world.producers)
         self.caching = Caching(world.caches, stream, request.session, scope_for([self.job]))
         self.containers = Containers(world.containers, self.handle, self.scope, world.fleet.default_platform)
+        self._images = ImageRuns(world.containers, self.containers)
         self._warnings = Warnings()
         self._resolving = Resolving(world.work, stream, self.scope, world.fleet.default_platform)
         self._policies = self._resolving.policies = SourcePolicies(
@@ -255,23 +257,19 @@ class RunningBuild:
         """What a frontend returns that runs as a container in the tree of a result."""
         handle = await self.handle(request.ref)
 
-        async def run(ref: Ref | None) -> BridgeResult:
-            if ref is None:
-                raise BuildFailed("gateway source didn't return default result")
-            return await self._world.containers.run_image(
-                RunImage(
-                    root=ref,
-                    op=request.op,
-                    bridge=subjects.build_runs(self.ref),
-                    platform=self.default_platform,
-                    scope=self.scope,
-                    definition=handle.raw,
-                    inputs=request.inputs,
-                    caller=request.caller,
-                )
+        def order(ref: Ref) -> RunImage:
+            return RunImage(
+                root=ref,
+                op=request.op,
+                bridge=subjects.build_runs(self.ref),
+                platform=self.default_platform,
+                scope=self.scope,
+                definition=handle.raw,
+                inputs=request.inputs,
+                caller=request.caller,
             )
 
-        return await self.checked(await handle.use(run))
+        return await self.checked(await self._images.run(handle, request.caller, order))
 
     async def checked(self, result: BridgeResult) -> BridgeResult:
         """The result, when all its refs are this build's."""

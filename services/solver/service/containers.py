@@ -21,6 +21,7 @@ ATTEMPTS = 3
 class _Open:
     id: str  # on the executor
     executor: str
+    caller: str = ""  # the run of a frontend that opened it
 
 
 class Containers:
@@ -31,6 +32,7 @@ class Containers:
     ) -> None:
         self._hosts, self._find, self._scope, self._platform = hosts, find, scope, platform
         self._open: dict[str, _Open | None] = {}  # None: on its way
+        self._acted: set[str] = set()
 
     async def open(self, request: BridgeNewContainer) -> None:
         """Raises AlreadyExists for an id that is in use."""
@@ -68,7 +70,7 @@ class Containers:
 
     async def _place_once(self, request: BridgeNewContainer, refs: tuple[Ref | None, ...]) -> _Open:
         order = OpenContainer(id=new_id(), op=request.op, inputs=refs, platform=request.platform or self._platform(), scope=self._scope)
-        return _Open(id=order.id, executor=await self._hosts.open(order, request.executor))
+        return _Open(id=order.id, executor=await self._hosts.open(order, request.executor), caller=request.caller)
 
     def _get(self, id: str) -> _Open | None:
         return self._open.get(id)
@@ -78,6 +80,7 @@ class Containers:
         found = self._get(request.container)
         if found is None:
             raise NotFound(f'container "{request.container[:200]}" previously released or not created')
+        self._acted.add(request.caller)
         order = RunProcess(
             container=found.id,
             process=request.process,
@@ -103,6 +106,11 @@ class Containers:
             raise BuildFailed(f"container details for {id[:200]} not found")
         del self._open[id]
         await self._hosts.close(found.id, found.executor)
+
+    def abandon(self, caller: str) -> bool:
+        """The executor of this run of a frontend is gone, and with it what it had opened. True when processes had run there."""
+        self._open = {id: found for id, found in self._open.items() if found is None or found.caller != caller}
+        return caller in self._acted
 
     async def release_all(self, log: Log) -> None:
         """At the end of the build: executors let go by its lease, too, but later."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services.executor.adapters import frontend_server
 from services.executor.adapters.container import Running
 from services.executor.adapters.frontend_images import OwnBuild
 from services.executor.adapters.frontend_server import serve
@@ -69,7 +70,7 @@ class World:
 
 
 async def test_a_flood_of_calls_leaves_others_alone() -> None:
-    """Three thousand calls for refs of other builds: all refused, and meanwhile the loop answers others in time."""
+    """Two thousand calls for refs of other builds: all refused, and meanwhile the loop answers others in time."""
     world, worst = World(), 0.0
     loop = asyncio.get_running_loop()
 
@@ -82,11 +83,27 @@ async def test_a_flood_of_calls_leaves_others_alone() -> None:
 
     async with asyncio.TaskGroup() as tasks:
         measuring = tasks.create_task(lag())
-        result = await world.run("flood", "3000")
+        result = await world.run("flood", "1999")
         measuring.cancel()
 
     assert result.metadata == {"last": b"no such ref: of-another-build"}
     assert worst < 1.0
+
+
+async def test_calls_without_end_are_answered_at_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One hundred at once, fifty more in a quarter of a second: others have the time in between."""
+    monkeypatch.setattr(frontend_server, "_BURST", 100)
+    loop, begun, times = asyncio.get_running_loop(), 0.0, list[float]()
+
+    async def noted(request: BridgeReadFile, served: Any) -> Any:
+        times.append(loop.time())
+        return await nothing_found(request, served)
+
+    await World(noted).run("flood", "150")
+    begun = times[0]
+
+    assert len([t for t in times if t - begun < 0.05]) <= 111
+    assert times[-1] - begun >= 50 / 200 - 0.05
 
 
 async def test_a_huge_message_is_refused() -> None:
