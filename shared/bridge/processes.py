@@ -26,6 +26,8 @@ UNKNOWN_STATUS: Final = 255
 """The code of a process that never ran."""
 MOST: Final = 1000
 """Processes on one stream, running or over."""
+WHY: Final = 4.0
+"""Seconds in which the order may tell why its stream broke off: that its executor is gone is known two or three seconds later."""
 LAST_WORDS: Final = 10.0
 """Seconds that a stream may last longer than its process."""
 _WAITING: Final = 64
@@ -101,12 +103,19 @@ class Processes:
     async def _run_to_its_end(self, id: str, init: pb.InitMessage, process: _Process) -> None:
         try:
             async with self._landing() as landing, asyncio.TaskGroup() as tasks:
-                talking = tasks.create_task(self._talk(landing, process), name="container process stream")
+                talking = tasks.create_task(self._talk_or_learn_why(landing, process), name="container process stream")
                 await self._ask(codec.read_process(id, init, landing.session_id))
                 async with asyncio.timeout(LAST_WORDS):
                     await talking
         finally:
             process.end()
+
+    async def _talk_or_learn_why(self, landing: Landing, process: _Process) -> None:
+        try:
+            await self._talk(landing, process)
+        except* BuildmeshError:
+            await asyncio.sleep(WHY)
+            raise
 
     async def _talk(self, landing: Landing, process: _Process) -> None:
         stream = await landing.arrival()

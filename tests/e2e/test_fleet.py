@@ -218,7 +218,8 @@ async def test_a_process_whose_executor_dies_has_an_end(fleet: Stack, busybox: s
     async with driven(fleet.addr) as driver, driver.processes() as processes:
         image = await driver.image(busybox)
         running = await processes.start(await driver.container(image), ["sleep", mark])
-        victim = await asyncio.to_thread(executor_of, fleet, mark)
+        await asyncio.to_thread(wait_until, lambda: bool(sleepers(mark)), 20)
+        victim = executor_of(fleet, mark)
         fleet.kill(victim)
         async with asyncio.timeout(20):
             ended = await processes.wait(running)
