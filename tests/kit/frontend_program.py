@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from typing import NoReturn
 
 from shared.errors import BuildmeshError, Code
 from shared.http2 import Connection, Role
@@ -17,10 +18,15 @@ async def talk(what: str, number: int) -> None:
     loop = asyncio.get_running_loop()
     os.set_blocking(0, False)
     link = Link(Connection(role=Role.CLIENT), write=lambda data: os.write(1, data), on_end=lambda reason: None)
-    loop.add_reader(0, lambda: link.receive(os.read(0, 1 << 20)))
+    loop.add_reader(0, lambda: link.receive(os.read(0, 1 << 20) or left_alone()))
     client = CallOpener(link, authority="localhost")
     link.flush()
     await WHAT[what](client, number)
+
+
+def left_alone() -> NoReturn:
+    """Whoever started this has gone without ending it: nobody would end a loop on a closed stdin."""
+    os._exit(1)
 
 
 async def give(client: CallOpener, **metadata: bytes) -> None:
