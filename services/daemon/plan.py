@@ -61,6 +61,8 @@ def make_plan(flags: argparse.Namespace, environment: Mapping[str, str], *, root
     """Everything the six services need. Raises InvalidInput in buildkitd's words where it has some."""
     paths = defaults(environment, rootless=rootless)
     file = read_file(Path(flags.config) if flags.config else paths.config)
+    if flags.proxy_network or file.proxy_network:
+        raise InvalidInput("the proxy network is not supported by this server yet")
     root = Path(flags.root or file.root or paths.root).absolute()
     granted = _entitlements(flags, file)
     registries = _registries(file)

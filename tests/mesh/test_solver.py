@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.bus.calls import Calls
-from shared.errors import BuildFailed, BuildmeshError, Canceled, Denied, InvalidInput, NotFound
+from shared.errors import BuildFailed, BuildmeshError, Canceled, Denied, InvalidInput, NotFound, Unsupported
 from shared.llb import Copy, FileStep, NetMode, RunOptions, SourceOp, State, encode_source_op, image_source, local_source
 from shared.llb.state_values import Process
 from shared.llb.vertices import Constraints, Place, SourceMap
@@ -374,3 +374,9 @@ async def test_a_definition_without_ops_is_scratch_and_nobody_drives_it(world: N
     """It must not wait for a client's Return."""
     done = await world.solve(scratch=True, exporters=(TypedAttrs(type="local"),))
     assert done.exporter_response == {"tree.0": "scratch"}
+
+
+async def test_a_build_that_wants_the_proxy_network_is_refused(world: Neighbours) -> None:
+    """Without it steps would reach what the client means to see, and to forbid."""
+    with pytest.raises(Unsupported, match="proxy network"):
+        await world.solve(proxy_network=True)

@@ -14,7 +14,7 @@ from services.solver.service.progress import Hub, Stream
 from services.solver.service.provenance import Provenance
 from services.solver.service.sbom import with_sbom
 from shared.bus.calls import Calls, Served
-from shared.errors import AlreadyExists, BuildmeshError, Code, Internal, InvalidInput, Unavailable, stack_detail
+from shared.errors import AlreadyExists, BuildmeshError, Code, Internal, InvalidInput, Unavailable, Unsupported, stack_detail
 from shared.model import is_safe_id
 from shared.telemetry import Log, Tracer
 from shared.wire import subjects
@@ -180,6 +180,8 @@ def _check_request(request: SolveBuild) -> None:
         raise InvalidInput(f"unsupported compatibility version {request.compatibility_version}")
     if request.definition and request.frontend:
         raise InvalidInput("cannot solve with both Definition and Frontend specified")
+    if request.proxy_network:  # running without would let steps reach what the client wants to see, and to forbid
+        raise Unsupported("the proxy network is not supported by this server yet")
     check_cache_exports(request.cache_exports)
 
 

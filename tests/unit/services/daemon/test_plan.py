@@ -45,6 +45,12 @@ def test_devices(tmp_path: Path) -> None:
     assert (off.executor.cdi.folders, off.gateway.entitlements) == ((), ())
 
 
+def test_what_steps_would_not_be_kept_from_is_refused(tmp_path: Path) -> None:
+    for file, argv in (("proxyNetwork = true\n", ()), ("", ("--proxy-network",))):
+        with pytest.raises(InvalidInput, match="proxy network is not supported"):
+            planned(tmp_path, file, *argv)
+
+
 def test_a_file_that_is_not_there_is_an_empty_one(tmp_path: Path) -> None:
     assert read_file(tmp_path / "none.toml").root == ""
 
