@@ -1,5 +1,6 @@
 """The job files of deploy/nomad on a real Nomad: what the tests do with them, and builds that go on meanwhile."""
 
+import os
 import re
 import sys
 import threading
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from services.certs import main as make_certificates
 from tests.kit.clients import Buildctl, ClientFailed, run
 from tests.kit.parts.buildkitd import REPOSITORY
@@ -18,6 +21,10 @@ from tests.kit.parts.nomad import Nomad
 from tests.kit.parts.process import free_port, http_ok, program
 
 JOBS: Final = REPOSITORY / "deploy/nomad"
+by_hand: Final = pytest.mark.skipif(
+    not os.environ.get("BUILDMESH_NOMAD_LONG"), reason="minutes, and a machine of its own: BUILDMESH_NOMAD_LONG=1 runs it"
+)
+
 SERVICES: Final = ("gateway", "frontend", "solver", "exporter", "cachestore", "executor")
 
 

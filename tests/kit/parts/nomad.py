@@ -53,7 +53,7 @@ data_dir = "{data}"
 name     = "second"
 client {{
   enabled           = true
-  network_interface = "lo"
+  network_interface = "{interface}"
   servers           = ["127.0.0.1:{server}"]
 }}
 """
@@ -69,14 +69,17 @@ class Nomad:
     folder: Path
 
     @contextmanager
-    def second_node(self) -> Iterator[str]:
-        """Another client of the same server; its node id. At the end of the block nothing may run there any more."""
+    def second_node(self, interface: str = "lo") -> Iterator[str]:
+        """Another client of the same server; its node id. At the end of the block nothing may run there any more.
+
+        `interface`: its address is the device's; see `another_loopback`.
+        """
         folder = self.folder / "second"
         folder.mkdir(parents=True)
         config = folder / "agent.hcl"
         http = free_port()
         own = CONFIG.format(http=http, rpc=free_port(), serf=free_port())
-        config.write_text(own + SECOND.format(data=folder / "data", server=self.rpc))
+        config.write_text(own + SECOND.format(data=folder / "data", server=self.rpc, interface=interface))
         argv = [program("nomad"), "agent", "-config", str(config)]
         health = f"http://127.0.0.1:{http}/v1/agent/health"
         with running("nomad-second", argv, folder=folder, ready=lambda: http_ok(health), seconds=40, grace=20) as part:
@@ -156,6 +159,23 @@ class Nomad:
                 return str(answer.read().decode(errors="replace"))
         except OSError as error:
             return f"no {kind}: {error}"
+
+
+@contextmanager
+def another_loopback() -> Iterator[str]:
+    """A device with the address 127.0.0.2, so that what has a fixed port can run twice on this machine; its name."""
+    name = f"bm{os.getpid():x}"
+    ip = program("ip", "tests/tools/debian run")
+    try:
+        for words in (
+            ("link", "add", name, "type", "bridge"),
+            ("address", "add", "127.0.0.2/32", "dev", name),
+            ("link", "set", name, "up"),
+        ):
+            run([ip, *words], seconds=10)
+        yield name
+    finally:
+        run([ip, "link", "delete", name], seconds=10)
 
 
 @contextmanager
