@@ -69,6 +69,7 @@ def test_gateways_take_no_step_with_them(fleet: Fleet, under_load: UnderLoad, bu
     assert codes == [0]
 
 
+@IN_MAKE_CHAOS
 def test_a_rolling_restart_of_all_services_loses_nothing(fleet: Fleet, under_load: UnderLoad, busybox: str) -> None:
     """SIGTERM to the first process of every service at once, then to the second ones; each drains within its grace and ends with 0."""
     codes: dict[str, int] = {}
