@@ -8,6 +8,7 @@ from services.executor.adapters.content_hash import ContentHashes
 from services.executor.adapters.file_digests import TreeDigests
 from services.executor.adapters.file_layers import LayersOfFiles
 from services.executor.adapters.frontend_images import FrontendImages
+from services.executor.adapters.full_disk import FullDisk
 from services.executor.adapters.hashing import Hashing
 from services.executor.adapters.housekeeping import Housekeeping
 from services.executor.adapters.joined_ops import JoinedOps
@@ -221,7 +222,10 @@ def _mounts(
 async def _answer(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: asyncio.TaskGroup, workers: Workers) -> None:
     """Everything that listens; returns when drained."""
     up = mesh.readiness
+    disk = FullDisk(parts.root, parts.slots, parts.width, others=workers.others.__bool__, log=mesh.log)
+    resolve, run_pinned = disk.leaving(workers.work.resolve), disk.leaving(workers.work.run_pinned)
     background = [
+        tasks.create_task(disk.watch(), name="full disk"),
         tasks.create_task(workers.house.follow_leases(mesh.bus, lambda: up.up("executor-leases")), name="leases"),
         tasks.create_task(workers.house.sweep(), name="lease sweep"),
         tasks.create_task(workers.hashing.keep(), name="content hashes"),
@@ -232,10 +236,11 @@ async def _answer(config: ExecutorConfig, mesh: Mesh, parts: Parts, tasks: async
         background.append(tasks.create_task(workers.mounts.run(), name="cache mounts"))
     async with asyncio.TaskGroup() as serving:
         named = subjects.executor_call(parts.home)
-        serving.create_task(mesh.calls.serve(named, workers.here(), ready=lambda: up.up("executor")))
-        serving.create_task(mesh.calls.serve(subjects.EXECUTOR, workers.anywhere(), queue="executor"))
+        here = {**workers.here(), RunOp: run_pinned, ResolveSource: resolve}
+        serving.create_task(mesh.calls.serve(named, here, ready=lambda: up.up("executor")))
+        serving.create_task(mesh.calls.serve(subjects.EXECUTOR, {**workers.anywhere(), ResolveSource: resolve}, queue="executor"))
         for queue in sorted(subjects.exec_queues(parts.platforms, parts.emulated, config.all_classes)):
-            serving.create_task(mesh.calls.work(queue, {RunOp: workers.work.run}, slots=parts.slots))
+            serving.create_task(mesh.calls.work(queue, {RunOp: disk.leaving(workers.work.run)}, slots=parts.slots))
     for task in background:
         task.cancel()
     await workers.publisher.finish()
