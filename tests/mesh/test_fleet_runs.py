@@ -329,3 +329,7 @@ async def test_what_was_claimed_is_stored_while_the_build_goes_on(monkeypatch: p
         assert await ours.ask(QueryLinks(links=((key.id, ""),), input=0, digest="child", output=0)) == LinksFound()
         met = await ours.claim([below], child)
         assert met is not None and met.found and met.ref == OTHER
+
+        own = CacheKey(id="", digest="own child", output=0, inputs=((KeyLink(key),),))
+        own.id = (await ours.save(vertex().digest, [own], OTHER))[0]
+        assert await ours.ask(QueryLinks(links=((key.id, ""),), input=0, digest="own child", output=0)) == LinksFound(key_ids=(own.id,))

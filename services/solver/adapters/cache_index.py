@@ -159,6 +159,8 @@ class CachestoreIndex:
     async def _save_key(self, vertex: Digest, key: CacheKey, ref: Ref | None, identity: str) -> str:
         nodes = tuple(_nodes_of(key))
         id, new = self._told.pop(nodes, ("", False))
+        for below in nodes[:-1]:
+            self._barren.pop(below.id, None)  # from now on it leads here
         order = CacheSave(
             nodes=(*nodes[:-1], replace(nodes[-1], id=id)) if id else nodes,
             key=len(nodes) - 1,
