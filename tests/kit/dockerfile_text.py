@@ -73,7 +73,10 @@ def _arguments(node: Node) -> str:
             return " ".join(f"{name}{separator or ' '}{value}" for name, value, separator in triples)
         case "healthcheck" if node.json:
             return f"{node.args[0]} {_array(node.args[1:])}"
-    return _array(node.args) if node.json else " ".join(node.args)
+    if node.json:
+        return _array(node.args)
+    text = " ".join(node.args)
+    return "\v".join(node.args) if text.startswith("[") else text  # which is no space to JSON: else the words might be an array
 
 
 def _array(items: list[str]) -> str:

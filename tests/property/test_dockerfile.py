@@ -2,7 +2,7 @@
 
 import string
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.frontend.core.dockerfile.shell_words import WordRules, expand, split
@@ -82,6 +82,7 @@ def test_any_instructions_are_converted_or_refused(data: bytes) -> None:
     converted_or_refused(data)
 
 
+@example(b'FROM a\nCOPY ["a b", "c \x0b/"]\n')
 @given(FILES)
 def test_a_file_written_from_its_tree_is_read_the_same(data: bytes) -> None:
     same_when_written(data)
