@@ -51,7 +51,7 @@ variable "tls" {
 variable "healthy_deadline" {
   type        = string
   default     = "3m"
-  description = "How long a new version may take to be ready, the pull of its image included; then Nomad goes back to the last good one."
+  description = "How long a new version may take to be ready, the pull of its image included; then it is tried elsewhere, for as long as progress_deadline."
 }
 
 variable "drain" {
