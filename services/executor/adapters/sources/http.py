@@ -82,7 +82,8 @@ class HttpDriver:
         if not source.signature:
             return
         try:
-            signature, keys = DetachedSignature(source.signature), read_keys(source.public_key)
+            signature = DetachedSignature(source.signature)
+            keys = await self._threads.do(read_keys, source.public_key)
             async with self._blobs.open(Digest(fetched.digest)) as reader:
                 async for chunk in reader.chunks():
                     await self._threads.finish(signature.update, chunk)

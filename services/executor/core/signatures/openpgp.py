@@ -26,6 +26,7 @@ _REVOKED, _SUBKEY_REVOKED = 0x20, 0x28
 _MAY_SIGN = 0x02
 _STRONG = ("sha256", "sha384", "sha512")
 _FUTURE = 300  # seconds that clocks may differ
+MOST_WORDS = 2000  # signatures of keys about themselves that are looked at; each costs up to some milliseconds
 
 
 @dataclass(slots=True, kw_only=True)
@@ -143,27 +144,32 @@ def _holds(key: PublicKey, signature: Signature, data: bytes) -> bool:
 
 
 def read_keys(armored: bytes) -> list[Entity]:
-    """All keys of one or more armored blocks. Raises BuildFailed."""
+    """All keys of one or more armored blocks. Raises BuildFailed, also for a block without a key: that may be a revocation."""
     found: list[Entity] = []
+    ring = _Ring()
     for kind, data in dearmored(armored):
         if kind not in ("PGP PUBLIC KEY BLOCK", "PGP PRIVATE KEY BLOCK"):
             raise BuildFailed(f"expected public or private key block, got: {kind}")
-        found += _Ring().read(data)
+        here = ring.read(data)
+        if not here:
+            raise BuildFailed("failed to read armored public key: a block has no key that can be used")
+        found += here
     if not found:
         raise BuildFailed("failed to read armored public key: no armored data found")
     return found
 
 
 class _Ring:
-    """Reads one key ring: packets belong to the key, user or subkey before them."""
+    """Reads key rings, one by one: packets belong to the key, user or subkey before them."""
 
     def __init__(self) -> None:
+        self._words = 0
+
+    def read(self, data: bytes) -> list[Entity]:
         self._entities: list[Entity] = []
         self._subkey: Subkey | None = None
         self._user: bytes | None = None
         self._skipping = True
-
-    def read(self, data: bytes) -> list[Entity]:
         for tag, body in packets(data):
             match tag:
                 case _ if tag in (PUBLIC_KEY, SECRET_KEY):
@@ -193,24 +199,32 @@ class _Ring:
             signature = parse_signature(body)
         except BuildFailed:
             return  # by others, or of a kind that says nothing here
-        if self._subkey is not None:
+        if signature.kind == _REVOKED:  # wherever it stands
+            if self._holds(entity.key, signature, entity.key.hashed):
+                entity.revoked = signature.reason
+        elif self._subkey is not None:
             self._about_subkey(entity, self._subkey, signature)
-        elif signature.kind == _REVOKED and _holds(entity.key, signature, entity.key.hashed):
-            entity.revoked = signature.reason
-        elif signature.kind == _DIRECT and _holds(entity.key, signature, entity.key.hashed):
+        elif signature.kind == _DIRECT and self._holds(entity.key, signature, entity.key.hashed):
             entity.about = _newer(entity.about, signature)
         elif signature.kind in _CERTIFICATIONS and self._user is not None and signature.issuer == entity.key.id:
             data = entity.key.hashed + b"\xb4" + len(self._user).to_bytes(4, "big") + self._user
-            if _holds(entity.key, signature, data):
+            if self._holds(entity.key, signature, data):
                 entity.about = _newer(entity.about, signature)
 
     def _about_subkey(self, entity: Entity, subkey: Subkey, signature: Signature) -> None:
-        if not _holds(entity.key, signature, entity.key.hashed + subkey.key.hashed):
+        if not self._holds(entity.key, signature, entity.key.hashed + subkey.key.hashed):
             return
         if signature.kind == _SUBKEY_REVOKED:
             subkey.revoked = True
         elif signature.kind == _BINDING:
             subkey.binding = _newer(subkey.binding, signature)
+
+    def _holds(self, key: PublicKey, signature: Signature, data: bytes) -> bool:
+        """Raises BuildFailed when there are too many to look at."""
+        self._words += 1
+        if self._words > MOST_WORDS:
+            raise BuildFailed(f"failed to read armored public key: its keys say more than {MOST_WORDS} things of themselves")
+        return _holds(key, signature, data)
 
 
 def _newer(one: Signature | None, other: Signature) -> Signature:

@@ -1,11 +1,13 @@
 """Signatures by gpg, and keys that may not sign."""
 
+import base64
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from services.executor.core.signatures.openpgp import DetachedSignature, Entity, read_keys
+from services.executor.core.signatures.openpgp import MOST_WORDS, DetachedSignature, Entity, read_keys
+from services.executor.core.signatures.openpgp_packets import dearmored
 from shared.errors import BuildFailed
 from tests.kit.signing import GnuPG, gnupg, needs_gpg
 
@@ -129,6 +131,40 @@ def test_revoked_keys(pgp: GnuPG) -> None:
 
     with pytest.raises(BuildFailed, match="key revoked"):
         check(signature, read_keys(pgp.public("gone")))
+
+
+def test_a_revocation_is_not_passed_over_wherever_it_stands(pgp: GnuPG) -> None:
+    """Behind the subkeys it counts; a block of its own says of no key what it revokes, so the whole is refused."""
+    pgp.key("apart")
+    pgp.run("--quick-add-key", pgp.fingerprint("apart"), "ed25519", "sign", "never")
+    signature, public = pgp.sign("apart", DATA), pgp.public("apart")
+    file = pgp.home / f"openpgp-revocs.d/{pgp.fingerprint('apart')}.rev"
+    revocation = file.read_text().replace(":-----BEGIN", "-----BEGIN").encode()
+    check(signature, read_keys(public))
+
+    with pytest.raises(BuildFailed, match="a block has no key"):
+        read_keys(public + revocation)
+    with pytest.raises(BuildFailed, match="key revoked"):
+        check(signature, read_keys(_armored(b"".join(data for _, data in dearmored(public + revocation)))))
+
+
+def test_a_key_that_says_too_much_of_itself_keeps_nobody_busy() -> None:
+    """Each word is a check, with a key of 16384 bits of some milliseconds."""
+    modulus = b"\xff" * 256
+    key = b"\x04" + bytes(4) + b"\x01" + (2048).to_bytes(2, "big") + modulus + (17).to_bytes(2, "big") + b"\1\0\1"
+    word = b"\x04\x1f\x01\x08" + bytes(6) + b"\0\x01\x05"
+    ring = _packet(6, key) + _packet(2, word) * (MOST_WORDS + 1)
+
+    with pytest.raises(BuildFailed, match="more than 2000 things"):
+        read_keys(_armored(ring))
+
+
+def _packet(tag: int, body: bytes) -> bytes:
+    return bytes([0xC0 | tag, 255]) + len(body).to_bytes(4, "big") + body
+
+
+def _armored(data: bytes) -> bytes:
+    return b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n" + base64.encodebytes(data) + b"-----END PGP PUBLIC KEY BLOCK-----\n"
 
 
 def test_what_is_no_key() -> None:
