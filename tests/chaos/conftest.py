@@ -84,7 +84,7 @@ class Fleet:
             shutil.rmtree(self.nats.store)
         time.sleep(away)
         port = int(self.nats.url.rpartition(":")[2])
-        self.nats = self.servers.enter_context(nats_server(self.nats.store.parent, port=port, config=secured(self.certs)))
+        self.nats = self.stack.nats = self.servers.enter_context(nats_server(self.nats.store.parent, port=port, config=secured(self.certs)))
 
     def restart_blobs(self, *, away: float = 0.5) -> None:
         self.tell(f"kill -9 MinIO, away for {away:g} s")
