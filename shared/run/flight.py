@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from shared.errors import BuildmeshError
+
 T = TypeVar("T")
 
 
@@ -38,6 +40,25 @@ class Flight(Generic[T]):
         if isinstance(outcome, _Raised):
             raise outcome.error
         return outcome
+
+    async def share(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
+        """As `do`, but a failure is his alone whose work it was: the others try with their own, one at a time.
+
+        For work that is equal only when it succeeds: what one may not have, or can't reach, others may and can.
+        """
+        mine = False
+
+        async def own() -> T:
+            nonlocal mine
+            mine = True
+            return await work()
+
+        while True:
+            try:
+                return await self.do(key, own)
+            except BuildmeshError:
+                if mine:
+                    raise
 
     def statistics(self) -> dict[str, int]:
         """How much is under way."""

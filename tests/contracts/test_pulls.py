@@ -106,7 +106,7 @@ async def pulled(root: Path, name: str) -> list[Layer]:
         assert resolved.ref is not None
         async with asyncio.TaskGroup() as layers:
             for layer in resolved.ref.layers:
-                layers.create_task(fetch.ensure(layer, (), Silent()))
+                layers.create_task(fetch.ensure(layer, Scope(lease="l"), Silent()))
         found.extend(resolved.ref.layers)
 
     async with asyncio.timeout(40), AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:

@@ -34,7 +34,7 @@ class LayersOfFiles:
             for layer in reversed(request.layers):
                 if not wanted:
                     break
-                await self._fetch.ensure(layer, request.scope.sessions, report)
+                await self._fetch.ensure(layer, request.scope, report)
                 async with blob_bytes(self._blobs, layer.digest, self._threads) as chunks:
                     names = await self._threads.finish(_names_among, chunks, frozenset(wanted.values()))
                 here = [path for path, name in wanted.items() if name in names]

@@ -52,7 +52,7 @@ class LayerChains:
         left: set[str] = set()  # unpacked, and not part of the chain yet
         try:
             async with asyncio.TaskGroup() as tasks:
-                ready = [tasks.create_task(self._fetch.ensure(layer, scope.sessions, report)) for layer in layers[start:]]
+                ready = [tasks.create_task(self._fetch.ensure(layer, scope, report)) for layer in layers[start:]]
                 works = [
                     tasks.create_task(self._unpacked(layer, fetched, scope.lease, report, left, lowest=not at))
                     for at, (layer, fetched) in enumerate(zip(layers[start:], ready, strict=True), start)

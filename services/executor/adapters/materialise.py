@@ -59,7 +59,11 @@ class Materialise:
         layers = ref.layers or await self._published(ref, scope)
         top = f"chain:{chain_ids([layer.diff_id for layer in layers])[-1]}"
         snapshot = self._store.find(top)
-        id = snapshot.id if snapshot is not None else await self._flight.do(top, lambda: self._rebuild(ref, layers, scope, report))
+        if snapshot is not None:
+            id = snapshot.id
+        else:
+            same = (top, scope.identity, tuple((layer.digest, layer.source) for layer in layers))  # an image may claim any diff ids
+            id = await self._flight.share(same, lambda: self._rebuild(ref, layers, scope, report))
         self._store.hold(scope.lease, [id])
         return id
 

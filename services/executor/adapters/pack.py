@@ -29,7 +29,7 @@ from shared.blobs.threads import Pool
 from shared.errors import BlobMissing, BuildmeshError, Internal, InvalidInput, first_failure
 from shared.model import Digest, Layer
 from shared.oci import Compression, layer_compression, layer_media_type
-from shared.wire.messages import Pack
+from shared.wire.messages import Pack, Scope
 
 _PIECE = 1 << 20
 REMEMBERED = 20_000
@@ -96,7 +96,7 @@ class LayerPacker:
                         only_known=request.only_known,
                         transport=request.transport,
                     )
-                    packed[layer.id] = tasks.create_task(self._one(layer, wanted, request.scope.sessions, report))
+                    packed[layer.id] = tasks.create_task(self._one(layer, wanted, request.scope, report))
         except BaseExceptionGroup as group:
             error = first_failure(group)
             if isinstance(error, OSError):
@@ -117,25 +117,25 @@ class LayerPacker:
         """Layers being packed now."""
         return {"packing": self._turns.statistics()["keys"]}
 
-    async def _one(self, layer: DiskLayer, wanted: _Wanted, sessions: tuple[str, ...], report: Reporter) -> Layer:
+    async def _one(self, layer: DiskLayer, wanted: _Wanted, scope: Scope, report: Reporter) -> Layer:
         async with self._turns.alone(layer.id):  # the second finds the first one's note
             for name in (wanted.note, LAYER_NOTE):
                 known = self._noted(layer.id, name)
                 if known is None or (name == LAYER_NOTE and not _serves(known, wanted)):
                     continue
-                if await self._here(known, sessions, report):
+                if await self._here(known, scope, report):
                     return known
             if wanted.only_known:
                 raise NotMadeYet(layer.id)
             for name in (LAYER_NOTE, TRANSPORT_NOTE) if wanted.epoch < 0 else ():
                 source = self._noted(layer.id, name)
-                if source is not None and await self._here(source, sessions, report):
+                if source is not None and await self._here(source, scope, report):
                     return await self._convert(layer.id, source, wanted)
             return await self._fresh(layer, wanted)
 
-    async def _here(self, layer: Layer, sessions: tuple[str, ...], report: Reporter) -> bool:
+    async def _here(self, layer: Layer, scope: Scope, report: Reporter) -> bool:
         try:
-            await self._fetch.ensure(layer, sessions, report)
+            await self._fetch.ensure(layer, scope, report)
         except BlobMissing:
             return False
         return True

@@ -43,7 +43,7 @@ class Packing:
             if self._usable_as_is(request.ref, request):
                 if request.fetch:
                     for layer in request.ref.layers:
-                        await self._fetch.ensure(layer, request.scope.sessions, report)
+                        await self._fetch.ensure(layer, request.scope, report)
                 return Packed(layers=request.ref.layers)
             if request.only_known and request.ref.home != self._home:
                 return Packed(layers=())

@@ -11,7 +11,7 @@ from shared.errors import InvalidInput, NotFound
 from shared.model import Digest, Layer, Platform, Ref, format_platform
 from shared.oci import Descriptor, ImageConfig, Index, Manifest, chain_id, parse_image_config, parse_manifest
 from shared.oci.media_types import is_layer
-from shared.wire.messages import ResolveSource, RunOp, SourceResolved
+from shared.wire.messages import ResolveSource, RunOp, Scope, SourceResolved
 from shared.wire.source_facts import AttestationChain
 
 _MAX_NESTING = 4
@@ -41,7 +41,7 @@ class ImageDriver:
         status = f"resolve {source.reference}"
         report.status(status)
         try:
-            image = await self._pull(source, request.platform, request.scope.sessions, report)
+            image = await self._pull(source, request.platform, request.scope, report)
         finally:
             report.status(status, done=True)
         if source.checksum and image.root != source.checksum:
@@ -64,21 +64,23 @@ class ImageDriver:
 
     async def _chain(self, source: ImageSource, root: Digest, request: ResolveSource) -> AttestationChain | None:
         origin = self._origins.of(source, request.scope.sessions)
-        return await ChainReader(origin, self._documents).read(root, request.platform, request.image.predicates, str(source.reference))
+        documents = self._documents.of(request.scope.identity)
+        return await ChainReader(origin, documents).read(root, request.platform, request.image.predicates, str(source.reference))
 
     async def make(self, source: Source, request: RunOp, report: Reporter) -> Ref | None:
         """The lazy Ref of what was resolved; resolves anew when the task does not carry it."""
         assert isinstance(source, ImageSource)
         if request.resolved is not None and (request.resolved.ref is not None or request.resolved.scratch):
             return request.resolved.ref
-        image = await self._pull(source, request.platform, request.scope.sessions, report)
+        image = await self._pull(source, request.platform, request.scope, report)
         return image_ref(image.layers)
 
-    async def _pull(self, source: ImageSource, platform: Platform, sessions: tuple[str, ...], report: Reporter) -> PulledImage:
-        origin = self._origins.of(source, sessions, lambda text: report.log(2, text.encode() + b"\n"))
+    async def _pull(self, source: ImageSource, platform: Platform, scope: Scope, report: Reporter) -> PulledImage:
+        documents = self._documents.of(scope.identity)
+        origin = self._origins.of(source, scope.sessions, lambda text: report.log(2, text.encode() + b"\n"))
         root = await self._root(origin, source)
-        manifest = await self._select(origin, root, platform, str(source.reference))
-        data = await self._documents.config(origin, manifest.config)
+        manifest = await self._select(documents, origin, root, platform, str(source.reference))
+        data = await documents.config(origin, manifest.config)
         try:
             config = parse_image_config(data)
         except ValueError as e:
@@ -96,10 +98,10 @@ class ImageDriver:
             return Descriptor(media_type="", digest=digest, size=0)
         return await origin.root()
 
-    async def _select(self, origin: ImageOrigin, root: Descriptor, platform: Platform, name: str) -> Manifest:
+    async def _select(self, documents: KeptDocuments, origin: ImageOrigin, root: Descriptor, platform: Platform, name: str) -> Manifest:
         descriptor = root
         for depth in range(_MAX_NESTING):
-            read = self._documents.manifest if depth else self._documents.root
+            read = documents.manifest if depth else documents.root
             data = await read(origin, descriptor)
             try:
                 document = parse_manifest(data, descriptor.media_type)

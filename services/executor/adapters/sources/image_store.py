@@ -155,24 +155,29 @@ class Origins:
         return LayoutOrigin(self.links, sessions, store, reference)
 
 
-def _origin_key(source: str, digest: Digest) -> str:
-    return hashlib.sha256(f"{source}\0{digest}".encode()).hexdigest()
+def _origin_key(source: str, digest: Digest, identity: str) -> str:
+    return hashlib.sha256("\0".join((source, digest, *([identity] if identity else []))).encode()).hexdigest()
 
 
 class KeptDocuments:
-    """Manifests and configs, read once and kept in the blob store under their digests."""
+    """Manifests and configs, read once and kept in the blob store under their digests. `identity`: for whom."""
 
-    def __init__(self, blobs: Blobs, origins: KeyValue, fleet: FleetFlight | None = None) -> None:
+    def __init__(self, blobs: Blobs, origins: KeyValue, fleet: FleetFlight | None = None, identity: str = "") -> None:
         self._blobs = blobs
         self._origins = origins
         self._fleet = fleet or FleetFlight(None, "")
+        self._identity = identity
+
+    def of(self, identity: str) -> "KeptDocuments":
+        """What another one may see. Identities do not wait for each other's downloads either."""
+        return KeptDocuments(self._blobs, self._origins, self._fleet, identity)
 
     async def root(self, origin: ImageOrigin, descriptor: Descriptor) -> bytes:
-        """The document that a reference names. A copy of ours serves only if this very origin has shown it before.
+        """The document that a reference names. A copy of ours serves only if this very origin has shown it to this identity before.
 
         Whoever knows a digest must not get at what another repository, perhaps a private one, has under it.
         """
-        key = _origin_key(origin.source, descriptor.digest)
+        key = _origin_key(origin.source, descriptor.digest, self._identity)
 
         async def shown() -> bytes | None:
             return await self._known(descriptor.digest) if await self._origins.get(key) is not None else None
@@ -187,7 +192,7 @@ class KeptDocuments:
 
     async def manifest(self, origin: ImageOrigin, descriptor: Descriptor) -> bytes:
         """From the store if it is there."""
-        return await self._kept(descriptor.digest, lambda: origin.manifest(descriptor))
+        return await self._kept(origin, descriptor.digest, lambda: origin.manifest(descriptor))
 
     async def config(self, origin: ImageOrigin, descriptor: Descriptor) -> bytes:
         """Likewise; at most 8 MiB."""
@@ -197,15 +202,15 @@ class KeptDocuments:
         async def read() -> bytes:
             return b"".join([chunk async for chunk in origin.blob(descriptor.digest, descriptor.size)])
 
-        return await self._kept(descriptor.digest, read)
+        return await self._kept(origin, descriptor.digest, read)
 
-    async def _kept(self, digest: Digest, read: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def _kept(self, origin: ImageOrigin, digest: Digest, read: Callable[[], Awaitable[bytes]]) -> bytes:
         async def fetch() -> bytes:
             data = await read()
             await self._blobs.put(data, digest=digest)
             return data
 
-        return await self._once("document-" + digest.replace(":", "-"), lambda: self._known(digest), fetch)
+        return await self._once("part-" + _origin_key(origin.source, digest, self._identity), lambda: self._known(digest), fetch)
 
     async def _once(self, key: str, known: Callable[[], Awaitable[bytes | None]], fetch: Callable[[], Awaitable[bytes]]) -> bytes:
         """What is `known`, or what one executor fetches while the others wait for it."""

@@ -1,8 +1,12 @@
-"""Brings the blobs of lazy layers into the blob store: each digest once at a time in the whole fleet, with download statuses."""
+"""Brings the blobs of lazy layers into the blob store: each digest once at a time in the whole fleet, with download statuses.
+
+Only those wait for each other who ask the same place for the same identity: a place, or a client whose password is asked, may never answer.
+"""
 
 import asyncio
+import hashlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 from services.executor.adapters.sources.fleet_flight import FleetFlight
 from services.executor.adapters.sources.image_store import LOCAL_STORE, ImageOrigin, Origins
@@ -12,6 +16,7 @@ from shared.errors import BlobMissing, NotFound
 from shared.model import Digest, Layer
 from shared.oci import parse_reference
 from shared.run.flight import Flight
+from shared.wire.messages import Scope
 
 _OCI = "oci:"
 SEEN = 30.0  # seconds
@@ -28,10 +33,13 @@ class LayerFetch:
         self._fleet = fleet
         self._seen: OrderedDict[Digest, float] = OrderedDict()
 
-    async def ensure(self, layer: Layer, sessions: Sequence[str], report: Reporter) -> None:
+    async def ensure(self, layer: Layer, scope: Scope, report: Reporter) -> None:
         """The layer's blob is in the store afterwards, verified. Raises BlobMissing when nobody has it, or what the registry says."""
         if not await self._is_here(layer):
-            await self._flight.do(layer.digest, lambda: self._once_in_the_fleet(layer, sessions, report))
+            key = _key(layer, scope)
+            await self._flight.share(
+                key, lambda: self._fleet.do(key, lambda: self._download(layer, scope, report), lambda: self._is_here(layer))
+            )
 
     async def _is_here(self, layer: Layer) -> bool:
         """Of transport blobs the store is asked twice a minute at most: a ref that has lost one is made again, others could not be."""
@@ -47,12 +55,8 @@ class LayerFetch:
                 self._seen.popitem(last=False)
         return True
 
-    async def _once_in_the_fleet(self, layer: Layer, sessions: Sequence[str], report: Reporter) -> None:
-        key = "blob-" + layer.digest.replace(":", "-")
-        await self._fleet.do(key, lambda: self._download(layer, sessions, report), lambda: self._is_here(layer))
-
-    async def _download(self, layer: Layer, sessions: Sequence[str], report: Reporter) -> None:
-        origin = self._origin(layer, sessions)
+    async def _download(self, layer: Layer, scope: Scope, report: Reporter) -> None:
+        origin = self._origin(layer, scope)
         status = str(layer.digest)
         report.status(status, total=layer.size)
         try:
@@ -61,7 +65,8 @@ class LayerFetch:
             raise BlobMissing(layer.digest, f"blob {layer.digest} is gone from where it came from: {error.message}") from None
         report.status(status, current=layer.size, total=layer.size, done=True)
 
-    def _origin(self, layer: Layer, sessions: Sequence[str]) -> ImageOrigin:
+    def _origin(self, layer: Layer, scope: Scope) -> ImageOrigin:
+        sessions = scope.sessions
         if not layer.source:
             raise BlobMissing(layer.digest)
         if layer.source.startswith(_OCI):
@@ -78,3 +83,10 @@ class LayerFetch:
                 told = done
                 report.status(str(layer.digest), current=done, total=layer.size)
             yield chunk
+
+
+def _key(layer: Layer, scope: Scope) -> str:
+    """Where it comes from and for whom. Stores of clients have names that each chooses for himself."""
+    sessions = scope.sessions if layer.source.startswith((_OCI, LOCAL_STORE)) else ()
+    text = "\0".join((layer.digest, layer.source, scope.identity, *sessions))
+    return "blob-" + hashlib.sha256(text.encode()).hexdigest()

@@ -1,6 +1,7 @@
 """Equal work runs once."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -82,3 +83,33 @@ async def test_it_goes_on_while_one_waits_and_is_cancelled_with_the_last() -> No
         two.cancel()
         async with asyncio.timeout(2):
             await cancelled.wait()
+
+
+async def test_a_failure_that_is_shared_by_nobody() -> None:
+    """Each tries with what is his own, one at a time; what one has done the rest need not do."""
+    runs: list[str] = []
+
+    def by(who: str) -> Callable[[], Awaitable[str]]:
+        async def work() -> str:
+            runs.append(who)
+            await asyncio.sleep(0)
+            if who in ("a", "b"):
+                raise NotFound(f"not for {who}")
+            return who
+
+        return work
+
+    async with asyncio.TaskGroup() as tasks:
+        flight: Flight[str] = Flight(tasks)
+
+        async def asked(who: str) -> str:
+            try:
+                return await flight.share("key", by(who))
+            except NotFound as error:
+                return error.message
+
+        found = [tasks.create_task(asked(who)) for who in ("a", "c", "b", "d")]
+
+    assert [task.result() for task in found if task.result().startswith("not")] in (["not for a"], ["not for a", "not for b"])
+    assert found[1].result() in ("c", "d") and found[3].result() in ("c", "d")
+    assert len(runs) == len(set(runs))

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -14,7 +15,7 @@ from services.executor.adapters.sources.layer_fetch import LayerFetch
 from services.executor.core.source_ids import ImageSource
 from shared.blobs.disk import DiskBlobs
 from shared.bus.memory import MemoryBus
-from shared.errors import BlobMissing, BuildmeshError, InvalidInput, NotFound
+from shared.errors import BlobMissing, BuildmeshError, Denied, InvalidInput, NotFound
 from shared.model import Platform, sha256_digest
 from shared.oci import parse_reference
 from shared.registry.client import HttpPool
@@ -50,11 +51,12 @@ class World:
         self.seen = Seen()
 
     async def open(self) -> None:
-        self.driver = ImageDriver(self.origins, KeptDocuments(self.blobs, await MemoryBus().bucket("image-origins")))
+        self.documents = KeptDocuments(self.blobs, await MemoryBus().bucket("image-origins"))
+        self.driver = ImageDriver(self.origins, self.documents)
 
-    async def resolve(self, text: str, platform: Platform = _AMD64, **changes: object) -> SourceResolved:
+    async def resolve(self, text: str, platform: Platform = _AMD64, *, identity: str = "", **changes: object) -> SourceResolved:
         source = replace(ImageSource(reference=parse_reference(text)), **changes)  # type: ignore[arg-type]
-        request = ResolveSource(vertex=sha256_digest(b"v"), op=b"", platform=platform, scope=Scope(lease="l"))
+        request = ResolveSource(vertex=sha256_digest(b"v"), op=b"", platform=platform, scope=Scope(lease="l", identity=identity))
         return await self.driver.resolve(source, request, self.seen)
 
 
@@ -98,6 +100,26 @@ async def test_a_digest_is_not_a_key_to_other_repositories(world: World, registr
         await world.resolve(f"{registry.host}/nobody/has-this@{pin}")
 
 
+async def test_a_digest_is_not_a_key_to_what_another_identity_has_pulled(world: World, registry: Registry) -> None:
+    """Each has to be shown it by the registry itself, once."""
+    private = images.push("busybox", registry.host, "private/of-ann", "v1")
+    pinned = f"{private.rpartition(':')[0]}@{(await world.resolve(private, identity='ann')).pin}"
+    world.origins = replace(world.origins, pool=Refusing())
+    world.driver = ImageDriver(world.origins, world.documents)
+
+    await world.resolve(pinned, identity="ann")
+    for other in ("bob", ""):
+        with pytest.raises(Denied):
+            await world.resolve(pinned, identity=other)
+
+
+class Refusing(HttpPool):
+    """Registries want passwords that nobody has."""
+
+    def http(self) -> NoReturn:
+        raise Denied("401")
+
+
 async def test_layers_on_demand(world: World, busybox: str) -> None:
     """Fetching brings the blobs, verified; a layer that nobody names a source for is missing."""
     import asyncio
@@ -107,12 +129,12 @@ async def test_layers_on_demand(world: World, busybox: str) -> None:
     async with asyncio.TaskGroup() as tasks:
         fetch = LayerFetch(world.blobs, world.origins, Flight(tasks), FleetFlight(None, "e1"))
         for layer in found.ref.layers:
-            await fetch.ensure(layer, (), world.seen)
+            await fetch.ensure(layer, Scope(lease="l"), world.seen)
             assert str(layer.digest) in world.seen.done
             async with world.blobs.open(layer.digest) as reader:
                 assert layer.size == reader.size
         with pytest.raises(BlobMissing):
-            await fetch.ensure(replace(found.ref.layers[0], digest=sha256_digest(b"x"), source=""), (), world.seen)
+            await fetch.ensure(replace(found.ref.layers[0], digest=sha256_digest(b"x"), source=""), Scope(lease="l"), world.seen)
 
 
 async def test_refusals(world: World, registry: Registry, busybox: str) -> None:
