@@ -58,8 +58,8 @@ class HttpPool:
         return self._session
 
     def rest(self, host: str, seconds: float) -> None:
-        """Ask nothing of `host` for so long."""
-        now = time.monotonic()
+        """Ask nothing of `host` for so long, but at most `MAX_RETRY_AFTER`: registries count by account, and others have another one."""
+        now, seconds = time.monotonic(), min(seconds, MAX_RETRY_AFTER)
         self._rests = {known: until for known, until in self._rests.items() if until > now}
         self._rests[host] = max(now + seconds, self._rests.get(host, 0.0))
 
@@ -153,10 +153,9 @@ class HostClient:
         raise Unavailable(failure)
 
     async def _rested(self) -> None:
-        """Until the host wants to be asked again. Raises Unavailable when that is too long."""
-        while seconds := self._pool.resting(self._endpoint.host):
-            if seconds > MAX_RETRY_AFTER:
-                raise Unavailable(f"{self._endpoint.host} wants no requests for the next {seconds:.0f}s")
+        """Until the host wants to be asked again; not for ever: who is told so again and again may be another account."""
+        until = time.monotonic() + MAX_RETRY_AFTER
+        while (seconds := min(self._pool.resting(self._endpoint.host), until - time.monotonic())) > 0:  # noqa: ASYNC110 (nothing tells it)
             await asyncio.sleep(seconds)
 
     async def _authorized(

@@ -215,3 +215,42 @@ async def test_nobody_listening_is_unavailable(pool: HttpPool, monkeypatch: pyte
     with pytest.raises(BuildmeshError, match=r"127\.0\.0\.1:1"):
         puller: Any = Puller(pool, RegistryHosts(), Asker(credentials=Anonymous()))
         await puller.resolve(parse_reference("127.0.0.1:1/x"))
+
+
+async def test_one_that_was_sent_away_for_long_does_not_keep_others_away(pool: HttpPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registries count by account: who is told to come back tomorrow fails, others ask for themselves after a bounded time."""
+    monkeypatch.setattr(client_module, "MAX_RETRY_AFTER", 0.2)
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != "Basic " + base64.b64encode(b"me:secret").decode():
+            if request.path.startswith("/v2/anonymous/"):
+                return web.Response(status=429, headers={"Retry-After": "86400"})
+            return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="r"'})
+        return web.Response(body=BLOB)
+
+    app = web.Application()
+    app.router.add_get("/v2/{path:.+}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host = f"127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr]
+
+        async def asked(path: str, asker: Asker) -> bytes:
+            chunks = Puller(pool, RegistryHosts(), asker).blob(parse_reference(f"{host}/{path}"), sha256_digest(BLOB), len(BLOB))
+            return b"".join([chunk async for chunk in chunks])
+
+        async def asked_for_ever() -> None:
+            while True:
+                with pytest.raises(Unavailable):
+                    await asked("anonymous/image", Asker(credentials=Anonymous()))
+
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            with pytest.raises(Unavailable, match="429"):
+                await asked("anonymous/image", Asker(credentials=Anonymous()))
+            going_on = tasks.create_task(asked_for_ever())
+            assert await asked("my/image", Asker(credentials=Me("secret"))) == BLOB
+            going_on.cancel()
+    finally:
+        await runner.cleanup()
