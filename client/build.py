@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from typing import Final
 
 from client.credentials import DockerCredentials, config_path
+from client.image_layouts import ImageLayouts
 from client.local_dirs import LocalDirs
 from client.request import BuildRequest, CacheEntry
 from client.secrets import Secrets
@@ -71,6 +72,7 @@ def _routes(request: BuildRequest, threads: Executor, environ: Mapping[str, str]
     targets = {i: export.target for i, export in enumerate(request.exports) if export.target is not None}
     parts = (
         LocalDirs(request.locals, threads=threads),
+        ImageLayouts(request.layouts, threads=threads),
         Targets(targets, threads=threads),
         DockerCredentials(config_path(environ), threads=threads),
         Secrets({source.id: source for source in request.secrets}, environ),

@@ -28,11 +28,12 @@ class CacheEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """`attrs` are the frontend's options; `locals` name → folder; `agents` id → socket."""
+    """`attrs` are the frontend's options; `locals` name → folder; `layouts` store → folder of an OCI layout; `agents` id → socket."""
 
     frontend: str = "dockerfile.v0"
     attrs: Mapping[str, str] = field(default_factory=dict)
     locals: Mapping[str, str] = field(default_factory=dict)
+    layouts: Mapping[str, str] = field(default_factory=dict)
     exports: tuple[Export, ...] = ()
     cache_exports: tuple[CacheEntry, ...] = ()
     cache_imports: tuple[CacheEntry, ...] = ()

@@ -44,7 +44,7 @@ def _lists(parser: argparse.ArgumentParser) -> None:
     for names, metavar, text in (
         (("-o", "--output"), "SPEC", "type=image|oci|docker|tar|local,…, a folder, or - (repeatable)"),
         (("--build-arg",), "KEY=VALUE", "ARG of the Dockerfile"),
-        (("--build-context",), "NAME=PATH", "further context, a folder or URL"),
+        (("--build-context",), "NAME=PATH", "further context, or what FROM NAME means: a folder, a URL, oci-layout://FOLDER[:TAG]"),
         (("--label",), "KEY=VALUE", "label of the image"),
         (("--local",), "NAME=FOLDER", "folder the daemon may read"),
         (("--opt",), "KEY=VALUE", "option of the frontend"),

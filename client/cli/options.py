@@ -7,7 +7,7 @@ import csv
 import os
 from collections.abc import Iterable, Mapping
 
-from client import secrets, ssh
+from client import image_layouts, secrets, ssh
 from client.request import BuildRequest, CacheEntry, Export
 from client.targets import Target
 from shared.errors import InvalidInput
@@ -89,12 +89,14 @@ def build_request(arguments: argparse.Namespace, environ: Mapping[str, str]) -> 
     if arguments.path is not None:
         _short_form(arguments, attrs, folders)
     attrs |= _frontend_attrs(arguments, environ)
+    layouts: dict[str, str] = {}
     for name, value in pairs(arguments.build_context, "--build-context").items():
-        attrs[f"context:{name}"] = _named_context(name, value, folders)
+        attrs[f"context:{name}"] = _named_context(name, value, folders, layouts)
     return BuildRequest(
         frontend=arguments.frontend,
         attrs=attrs,
         locals=folders,
+        layouts=layouts,
         exports=_exports(arguments),
         cache_exports=tuple(cache_entry(text, "--export-cache") for text in arguments.export_cache),
         cache_imports=tuple(cache_entry(text, "--import-cache") for text in arguments.import_cache),
@@ -120,7 +122,11 @@ def _short_form(arguments: argparse.Namespace, attrs: dict[str, str], folders: d
     attrs.setdefault("filename", os.path.basename(file))
 
 
-def _named_context(name: str, value: str, folders: dict[str, str]) -> str:
+def _named_context(name: str, value: str, folders: dict[str, str], layouts: dict[str, str]) -> str:
+    if value.startswith(image_layouts.SCHEME):
+        store = f"context-{len(layouts)}"  # a name of its own: the context's may hold what a reference does not
+        layouts[store], digest = image_layouts.parse(value, f"--build-context {name}=")
+        return f"{image_layouts.SCHEME}{store}@{digest}"
     if "://" in value:
         return value
     folders[name] = value

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.agent import STEPS, agent_with_key, step_files
+from tests.kit.oci_layout import Layout, Tree
 from tests.kit.parts.buildkitd import Daemon, daemon, our_buildmeshd, real_buildkitd
 from tests.kit.parts.process import child
 
@@ -117,6 +118,21 @@ def test_archives_and_metadata(builder: Daemon, context: Path, tmp_path: Path) -
     with tarfile.open(tmp_path / "t.tar") as archive:
         assert [name.removeprefix("./") for name in archive.getnames()] == ["out"]
     assert b"CACHED" in second.stderr
+
+
+def test_base_image_from_a_folder(builder: Daemon, context: Path, tmp_path: Path) -> None:
+    """`FROM` an OCI layout of the client, by its tag: a machine without a registry builds from images it has."""
+    layout = Layout(tmp_path / "layout")
+    layer = Tree().folder("etc/").file("etc/motd", "from the layout").done()
+    layout.tag(layout.image([layer], {"Env": ["A=b"]}), "v1")
+    (context / "Dockerfile").write_text("FROM example/distro:12\nCOPY file /etc/\n")
+    option = f"example/distro:12=oci-layout://{layout.folder}:v1"
+
+    done = build(builder, context, "--build-context", option, "-o", f"{tmp_path}/out")
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in (tmp_path / "out/etc").iterdir()) == ["file", "motd"]
+    assert (tmp_path / "out/etc/motd").read_text() == "from the layout"
 
 
 def test_failing_step(builder: Daemon, context: Path) -> None:

@@ -83,6 +83,14 @@ def test_named_contexts(folder: str) -> None:
     assert (request.attrs["context:a"], request.attrs["context:b"]) == ("local:a", "docker-image://x")
 
 
+def test_oci_layouts_as_contexts(folder: str) -> None:
+    """The daemon is told a store and a digest, never the path."""
+    digest = "sha256:" + "a" * 64
+    request = asked("--build-context", f"a/b:1=oci-layout:///x@{digest}", folder)
+    assert request.layouts == {"context-0": "/x"}
+    assert request.attrs["context:a/b:1"] == f"oci-layout://context-0@{digest}"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -107,6 +115,7 @@ def test_outputs(text: str, expected: Export) -> None:
         ("--output", "type=oci,tar=false,dest=x"),
         ("--output", "type=oci,dest=/"),
         ("--output", "type=oci,x"),
+        ("--build-context", "x=oci-layout:///nowhere"),
         ("--local", "x"),
         ("--opt", "=x"),
         ("--label", "x"),
