@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from services.gateway.adapters.awaited_builds import REGISTERED_WITHIN, AwaitedBuilds
 from services.gateway.adapters.build_metrics import BuildMetrics, error_code
 from services.gateway.adapters.history import History, finished_record, with_provenance
 from services.gateway.adapters.recording import Recording, Recordings
@@ -37,14 +38,8 @@ LAST_WORD_WITHIN = 1.0
 TRACE_AFTER = 3.0
 LAST_SPANS_WITHIN = 2 * INTERVAL  # the other services' last batches are in by then
 """Seconds after the end of a build until its spans are stored (BuildKit solver/llbsolver/history.go)."""
-REGISTERED_WITHIN = 10.0
-"""Seconds that a bridge call waits for its Solve, which clients send at the same time."""
 TAKEN_OVER = 20
 """Solvers that may be lost under one bridge call; for each the next one is waited for, 30 s at most."""
-REFUSED_AFTER = 0.2
-"""Seconds by which they lag behind the answer of Solve, the better error, since clients show the first that arrives."""
-REFUSED_KEPT = 15.0
-"""Seconds for which bridge calls of a refused build are told at once instead of waiting."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,8 +88,7 @@ class Builds:
         self._running: dict[str, _Running] = {}
         self._hearing: dict[str, asyncio.Task[None]] = {}
         self._untraced: dict[str, tuple[asyncio.Event, asyncio.Event]] = {}
-        self._refused: set[str] = set()
-        self._waiting: dict[str, set[asyncio.Timeout]] = {}
+        self._awaited = AwaitedBuilds(self._is_known, self._appeared)
         self._bucket: KeyValue | None = None
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -141,7 +135,7 @@ class Builds:
             raise UserError(f"job ID {request.ref} exists")
         running = _Running(active=active, record=record, recording=self._recordings.start(request.ref))
         self._running[request.ref] = running
-        self._end_waits(request.ref)  # nearer than the bucket's own news
+        self._awaited.end(request.ref)  # nearer than the bucket's own news
         if not request.internal:
             self._tracer.of_build(request.ref)
             self._log.info("a build has begun", frontend=request.frontend)
@@ -153,15 +147,16 @@ class Builds:
     async def _announced(self, ref: str, value: bytes) -> bool:
         """False when another build of this name runs. Waits for a bus that is coming back; an answer may have got lost."""
         bucket = await self._active()
-        for _ in range(ANNOUNCE_TRIES):
-            try:
-                if await bucket.create(ref, value) is not None:
-                    return True
-                found = await bucket.get(ref)
-                return found is not None and found.value == value
-            except Unavailable as error:
-                self._log.warning("a build waits for the bus", build=ref, error=error)
-            await asyncio.sleep(ANNOUNCE_AGAIN)
+        with self._awaited.beginning(ref):
+            for _ in range(ANNOUNCE_TRIES):
+                try:
+                    if await bucket.create(ref, value) is not None:
+                        return True
+                    found = await bucket.get(ref)
+                    return found is not None and found.value == value
+                except Unavailable as error:
+                    self._log.warning("a build waits for the bus", build=ref, error=error)
+                await asyncio.sleep(ANNOUNCE_AGAIN)
         raise Unavailable("the bus is away")
 
     async def _tell_start(self, record: BuildRecord) -> None:
@@ -280,38 +275,21 @@ class Builds:
         try:
             await self.registered(ref, wait=wait)
         except NotFound:
-            if ref in self._refused:
+            if self._awaited.is_refused(ref):
                 return StoredProgress(b"")
             raise
         return self._recordings.get(ref) or self._recordings.start(ref)
 
     def refuse(self, ref: str) -> None:
         """A Solve with this ref was refused: whoever waits for it need not wait longer."""
-        self._refused.add(ref)
-        asyncio.get_running_loop().call_later(REFUSED_KEPT, self._refused.discard, ref)
-        self._end_waits(ref, after=REFUSED_AFTER)
-
-    def _end_waits(self, ref: str, *, after: float = 0.0) -> None:
-        for scope in self._waiting.get(ref, ()):
-            scope.reschedule(asyncio.get_running_loop().time() + after)
+        self._awaited.refuse(ref)
 
     async def registered(self, ref: str, *, wait: float = REGISTERED_WITHIN) -> None:
         """Wait until some gateway runs (or has just run) this build. Raises NotFound `no such job <ref>`."""
-        if ref in self._running or self._recordings.get(ref) is not None:
-            return
-        waiting = self._waiting.setdefault(ref, set())
-        scope = asyncio.timeout(REFUSED_AFTER if ref in self._refused else wait)
-        waiting.add(scope)
-        try:
-            async with scope:
-                await self._appeared(ref)
-        except TimeoutError:
-            if ref not in self._running:
-                raise NotFound(f"no such job {ref}") from None
-        finally:
-            waiting.discard(scope)
-            if not waiting:
-                self._waiting.pop(ref, None)
+        await self._awaited.wait(ref, wait)
+
+    def _is_known(self, ref: str) -> bool:
+        return ref in self._running or self._recordings.get(ref) is not None
 
     async def _appeared(self, ref: str) -> None:
         async with (await self._active()).watch(ref) as changes:
