@@ -50,7 +50,7 @@ class AwaitedBuilds:
             scope.reschedule(asyncio.get_running_loop().time() + after)
 
     async def wait(self, ref: str, seconds: float) -> None:
-        """Until the build is known. Raises NotFound `no such job <ref>` after so many seconds, but not while its Solve is being announced."""
+        """Until the build is known. Raises NotFound `no such job <ref>` after so many seconds, not while its Solve is being announced."""
         while not self._is_known(ref):
             try:
                 async with self._scope(ref, seconds):
