@@ -1,4 +1,4 @@
-"""HTTP to registries: one connection pool per process, authorized, retried, bounded per host.
+"""HTTP to registries: one connection pool per process, authorized, retried, bounded per host and asker.
 
 Retries as BuildKit (util/resolver/retryhandler/retry.go): on 5xx, 429 and broken connections after 1, 2 and 4 s, or as Retry-After says:
 until then nothing else is asked of that host either, whoever wants it.
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from shared.errors import Denied, NotFound, Unavailable
 from shared.registry.auth import Authorizer, Credentials
@@ -38,7 +39,7 @@ class HttpPool:
     def __init__(self) -> None:
         self._session: Any = None
         self._contexts: dict[tuple[bool, HostConfig], ssl.SSLContext] = {}
-        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._slots: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
         self._rests: dict[str, float] = {}
         self.told_to_rest: Callable[[str, float], None] = lambda host, seconds: None  # what a host has said, for others
         self.authorizer = Authorizer(self.http)
@@ -67,9 +68,9 @@ class HttpPool:
         """Seconds for which `host` does not want to be asked."""
         return max(0.0, self._rests.get(host, 0.0) - time.monotonic())
 
-    def slots(self, host: str) -> asyncio.Semaphore:
-        """Blob transfers at a time with one host."""
-        return self._slots.setdefault(host, asyncio.Semaphore(PER_HOST))
+    def slots(self, host: str, credentials: Credentials) -> asyncio.Semaphore:
+        """Blob transfers at a time with one host. Each asker has his own: a client may never answer when its password is asked."""
+        return self._slots.setdefault((host, credentials.identity), asyncio.Semaphore(PER_HOST))
 
     def tls(self, endpoint: Endpoint) -> ssl.SSLContext:
         """The endpoint's verification and client certificates. Raises Unavailable naming a file that can't be read."""

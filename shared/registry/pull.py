@@ -140,7 +140,8 @@ class Puller:
     async def _blob_from(self, client: HostClient, reference: Reference, digest: Digest, offset: int) -> AsyncIterator[bytes]:
         path, scopes = f"{reference.path}/blobs/{digest}", [repository_scope(reference.path, "pull")]
         headers = {"Range": f"bytes={offset}-"} if offset else {}
-        async with self._pool.slots(reference.domain), client.request("GET", path, scopes=scopes, headers=headers) as response:
+        slots = self._pool.slots(reference.domain, self._asker.credentials)
+        async with slots, client.request("GET", path, scopes=scopes, headers=headers) as response:
             await check_status(response, f"blob {digest} of {reference.name}", ok=(200, 206))
             skip = offset if offset and response.status == 200 else 0
             with wire_failures(f"blob {digest} of {reference.name}"):

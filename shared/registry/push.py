@@ -24,14 +24,14 @@ class Pusher:
 
     def __init__(self, pool: HttpPool, hosts: RegistryHosts, asker: Asker, target: Reference, *, insecure: bool = False) -> None:
         endpoint = hosts.endpoints(target.domain, insecure=insecure, push=True)[-1]
-        self._pool = pool
         self._target = target
+        self._slots = pool.slots(target.domain, asker.credentials)
         self._client = HostClient(pool, endpoint, asker)
         self._scope = repository_scope(target.path, "pull", "push")
 
     async def blob(self, blob: Descriptor, chunks: Callable[[], AsyncIterator[bytes]], *, mount_from: Sequence[str] = ()) -> Pushed:
         """Have the blob in the repository. `chunks()` gives its bytes anew; `mount_from`: repositories there that have it."""
-        async with self._pool.slots(self._target.domain):
+        async with self._slots:
             if await self._exists(blob):
                 return Pushed.EXISTED
             location = ""

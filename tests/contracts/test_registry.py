@@ -254,3 +254,38 @@ async def test_one_that_was_sent_away_for_long_does_not_keep_others_away(pool: H
             going_on.cancel()
     finally:
         await runner.cleanup()
+
+
+class Silent(Me):
+    """A client that never answers when its password is asked."""
+
+    identity = "silent"
+
+    async def login(self, host: str) -> tuple[str, str]:
+        self.asked.set()
+        await asyncio.Event().wait()
+        return "", ""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.asked = asyncio.Event()
+
+
+async def test_a_client_that_never_says_its_password_takes_nobody_elses_slots(pool: HttpPool) -> None:
+    registry = Guarded()
+    runner, port = await registry.start()
+    reference, silent = parse_reference(f"127.0.0.1:{port}/some/image"), Silent()
+
+    async def pulled(credentials: Me) -> int:
+        chunks = Puller(pool, RegistryHosts(), Asker(credentials=credentials)).blob(reference, sha256_digest(BLOB), len(BLOB))
+        return sum([len(chunk) async for chunk in chunks])
+
+    try:
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            waiting = [tasks.create_task(pulled(silent)) for _ in range(client_module.PER_HOST + 1)]
+            await silent.asked.wait()
+            assert await pulled(Me("secret")) == len(BLOB)
+            for task in waiting:
+                task.cancel()
+    finally:
+        await runner.cleanup()
