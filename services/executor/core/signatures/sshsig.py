@@ -67,15 +67,27 @@ def _public_key(line: bytes) -> tuple[Any, bytes]:
     from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
     for text in line.splitlines():
-        words = text.split()
-        for kind, value in pairwise(words):
-            try:
-                wire = base64.b64decode(value, validate=True)
-                if wire.startswith(_string(kind)):
-                    return load_ssh_public_key(kind + b" " + value), wire
-            except (ValueError, UnsupportedAlgorithm):
-                continue
+        found = None if text.lstrip().startswith(b"#") else _first_key(text.split())
+        if found is None:
+            continue
+        kind, value, wire = found
+        try:
+            return load_ssh_public_key(kind + b" " + value), wire
+        except (ValueError, UnsupportedAlgorithm):
+            continue
     raise BuildFailed("failed to parse ssh public key: no key found")
+
+
+def _first_key(words: list[bytes]) -> tuple[bytes, bytes, bytes] | None:
+    """Its kind, itself in base64, and its bytes. What follows it is a comment."""
+    for kind, value in pairwise(words):
+        try:
+            wire = base64.b64decode(value, validate=True)
+        except ValueError:
+            continue
+        if wire.startswith(_string(kind)):
+            return kind, value, wire
+    return None
 
 
 def _verified(key: Any, signature: SshSignature, signed: bytes) -> bool:

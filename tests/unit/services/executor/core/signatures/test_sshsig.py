@@ -38,6 +38,18 @@ def test_short_rsa_keys_sign_nothing(tmp_path: Path) -> None:
         check_ssh_signature(parse_ssh_signature(key.sign(DATA)), DATA, key.public, namespace="git")
 
 
+def test_a_key_in_a_comment_is_none(tmp_path: Path) -> None:
+    """Neither one that was commented out, nor one behind a key that is of no use here."""
+    key, other = ssh_key(tmp_path), ssh_key(tmp_path, "ecdsa")
+    signature = parse_ssh_signature(key.sign(DATA))
+    unknown = base64.b64encode(len(b"ssh-new").to_bytes(4, "big") + b"ssh-new")
+
+    with pytest.raises(BuildFailed, match="made by another key"):
+        check_ssh_signature(signature, DATA, b" # lost in May: " + key.public + other.public, namespace="git")
+    with pytest.raises(BuildFailed, match="no key found"):
+        check_ssh_signature(signature, DATA, b"ssh-new " + unknown + b" " + key.public, namespace="git")
+
+
 @pytest.mark.parametrize(
     "bad", ["", BEGIN + END, f"{BEGIN}\n*\n{END}", f"{BEGIN}\n{base64.b64encode(b'SSHSIG' + bytes(4)).decode()}\n{END}"]
 )
