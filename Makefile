@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
-.PHONY: quickstart test chaos check bench proto stack fmt lock tools python
+.PHONY: quickstart test chaos check bench proto stack images fmt lock tools python
 
 DEV = $$(tests/tools/venv dev)
 CODE = services shared client tests
@@ -30,6 +30,10 @@ proto: python ## shared/proto -> shared/pb
 
 stack: tools ## six processes over nats-server and MinIO; stops with Ctrl-C
 	@$(DEV)/bin/python -m tests.kit.stack $(ARGS)
+
+images: ## base images made of Debian packages, where no registry is in reach; prints their folders
+	@tests/tools/debian run test
+	@for name in busybox debian; do $$(tests/tools/venv run)/bin/python -m tests.kit.images $$name; done
 
 fmt: python ## format and mend what ruff can mend
 	@venv=$(DEV); $$venv/bin/ruff format $(CODE); $$venv/bin/ruff check --fix $(CODE)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote
 
-from shared.blobs.credentials import credentials
+from shared.blobs.credentials import FILE, credentials
 from shared.blobs.ports import BlobReader
 from shared.blobs.spool import Spool
 from shared.blobs.threads import Pool
@@ -50,6 +50,11 @@ class S3Settings:
     ca: str = ""
     server_name: str = ""
     region: str = "us-east-1"
+
+    @property
+    def hint(self) -> str:
+        """What an error of the store is to say as well."""
+        return "" if self.access_key else f" (no key was given: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or {FILE})"
 
     @classmethod
     def parse(cls, url: SplitResult, query: Mapping[str, str], environment: Mapping[str, str]) -> "S3Settings":
@@ -196,7 +201,7 @@ class S3Blobs:
         except S3Error as error:
             if error.code in _ABSENT:
                 raise BlobMissing(digest) from None
-            raise Unavailable(f"blob store {self._settings.endpoint}: {error.code}: {error.message}") from error
+            raise Unavailable(f"blob store {self._settings.endpoint}: {error.code}: {error.message}{self._settings.hint}") from error
         except (MinioException, HTTPError, OSError) as error:
             raise Unavailable(f"blob store {self._settings.endpoint}: {error}") from error
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -282,6 +283,16 @@ async def test_a_bucket_is_made_by_whoever_comes_first(s3: S3) -> None:
         found = [tasks.create_task(S3Blobs(settings).find_missing([sha256_digest(b"x")])) for _ in range(6)]
 
     assert {task.result() for task in found} == {frozenset({sha256_digest(b"x")})}
+
+
+async def test_who_has_no_key_is_told_where_it_is_looked_for(s3: S3) -> None:
+    """«Access denied» alone leaves open whether a key was found at all. A wrong key is another matter."""
+    keyless = S3Settings(endpoint=s3.endpoint, bucket=s3.bucket, access_key="", secret_key="")
+    with pytest.raises(Unavailable, match=r"AccessDenied.*no key was given: AWS_ACCESS_KEY_ID"):
+        await S3Blobs(keyless).find_missing([sha256_digest(b"")])
+    with pytest.raises(Unavailable) as caught:
+        await S3Blobs(replace(keyless, access_key="x", secret_key="y")).find_missing([sha256_digest(b"")])
+    assert "no key" not in caught.value.message
 
 
 async def test_a_store_that_is_away_says_so_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -178,8 +179,20 @@ def main() -> None:
         s3_server(folder / "s3") as s3,
         stack(folder, nats=nats, s3=s3, counts={"executor": options.executors}, env=dict(os.environ)) as mesh,
     ):
+        write_environment(folder / "environment", {**s3.environment, "PYTHONPATH": str(REPOSITORY)})
         print(f"ready: buildctl --addr {mesh.addr} build …   (logs: {folder}/*-0/*.log, Ctrl-C stops all)", flush=True)
+        print(
+            f"more of a service: its config.toml with a state and port of its own, {folder}/environment; docs/deploy.md, «By hand»",
+            flush=True,
+        )
         wait_for_end()
+
+
+def write_environment(file: Path, values: Mapping[str, str]) -> None:
+    """What a shell reads by `. FILE`, for services that are started by hand. For its owner only: the blob store's key is in it."""
+    file.unlink(missing_ok=True)
+    with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as text:
+        text.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
 def wait_for_end() -> None:

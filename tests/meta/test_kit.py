@@ -13,6 +13,7 @@ from tests.kit.parts.minio import S3
 from tests.kit.parts.nats import Nats, nats_server
 from tests.kit.parts.process import program
 from tests.kit.parts.registry import Registry
+from tests.kit.stack import write_environment
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +33,16 @@ def test_nats_has_jetstream(nats: Nats) -> None:
     """The monitor says where JetStream keeps its files."""
     with urllib.request.urlopen(f"{nats.monitor}/jsz", timeout=5) as answer:
         assert json.load(answer)["config"]["store_dir"].startswith(str(nats.store))
+
+
+def test_a_shell_reads_the_environment_of_a_stack(tmp_path: Path) -> None:
+    """Values are quoted, and nobody else may read them; a file of an earlier stack is replaced."""
+    file = tmp_path / "environment"
+    file.write_text("export A=old")
+    write_environment(file, {"A": "a b'c$HOME", "B": ""})
+    said = subprocess.run(["sh", "-c", '. "$0"; printf %s "$A|$B"', str(file)], capture_output=True, text=True, check=True, timeout=10)
+    assert said.stdout == "a b'c$HOME|"
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_s3_takes_the_credentials_it_names(s3: S3) -> None:
