@@ -218,8 +218,9 @@ def _http(url: str, attrs: Mapping[str, str]) -> HttpSource:
     checksum = attrs.get("http.checksum", "")
     if checksum and not is_digest(checksum):
         raise InvalidInput(f"invalid http.checksum: {checksum[:100]!r}")
+    asked = _signature_attrs("http.sig.", attrs, ("pubkey", "signature"))
     key, signature = attrs.get("http.sig.pubkey", ""), attrs.get("http.sig.signature", "")
-    if bool(key) != bool(signature):
+    if asked and not (key and signature):  # a variable that was empty is no reason to check nothing
         raise InvalidInput("http signature verification requires both pubkey and signature")
     prefix = "http.header."
     headers = {k.removeprefix(prefix).lower(): v for k, v in attrs.items() if k.startswith(prefix)}
@@ -311,11 +312,7 @@ def _git(rest: str, attrs: Mapping[str, str]) -> GitSource:
 
 def _signature(attrs: Mapping[str, str]) -> SignatureWish | None:
     """Once one of these is given there has to be a signature, also where the key was forgotten."""
-    names = ("pubkey", "rejectexpired", "requiresignedtag", "ignoresignedtag")
-    for key in attrs:
-        if key.startswith("git.sig.") and key.removeprefix("git.sig.") not in names:
-            raise InvalidInput(f"unknown attribute {key[:60]!r}: a signature would not be checked as it is meant")
-    if not any(f"git.sig.{name}" in attrs for name in names):
+    if not _signature_attrs("git.sig.", attrs, ("pubkey", "rejectexpired", "requiresignedtag", "ignoresignedtag")):
         return None
     return SignatureWish(
         public_key=_bytes(attrs.get("git.sig.pubkey", "")),
@@ -323,6 +320,15 @@ def _signature(attrs: Mapping[str, str]) -> SignatureWish | None:
         require_tag=attrs.get("git.sig.requiresignedtag") == "true",
         ignore_tag=attrs.get("git.sig.ignoresignedtag") == "true",
     )
+
+
+def _signature_attrs(prefix: str, attrs: Mapping[str, str], names: tuple[str, ...]) -> bool:
+    """Whether there are any. Raises InvalidInput for others than these."""
+    given = [key for key in attrs if key.startswith(prefix)]
+    for key in given:
+        if key.removeprefix(prefix) not in names:
+            raise InvalidInput(f"unknown attribute {key[:60]!r}: a signature would not be checked as it is meant")
+    return bool(given)
 
 
 def _bytes(text: str) -> bytes:

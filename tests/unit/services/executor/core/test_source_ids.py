@@ -87,5 +87,10 @@ def test_signatures_that_are_wanted() -> None:
     assert (http.public_key, http.signature) == (b"key", b"s")
     with pytest.raises(InvalidInput, match="requires both pubkey and signature"):
         parse_source("https://example.org/x", {"http.sig.pubkey": "key"})
+    for empty in ({"http.sig.pubkey": "", "http.sig.signature": ""}, {"http.sig.signature": ""}):
+        with pytest.raises(InvalidInput, match="requires both pubkey and signature"):
+            parse_source("https://example.org/x", empty)
+    with pytest.raises(InvalidInput, match=r"unknown attribute 'http\.sig\.key'"):
+        parse_source("https://example.org/x", {"http.sig.pubkey": "key", "http.sig.signature": "s", "http.sig.key": "key"})
     with pytest.raises(InvalidInput, match=r"unknown attribute 'git\.sig\.pubkeys'"):
         parse_source("git://example.org/x", {"git.sig.pubkeys": "key"})
