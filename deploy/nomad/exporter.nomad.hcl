@@ -51,7 +51,7 @@ variable "tls" {
 variable "healthy_deadline" {
   type        = string
   default     = "3m"
-  description = "How long a new version may take to be ready, the pull of its image included; then it is tried elsewhere, for as long as progress_deadline."
+  description = "How long a new version may take to be ready, the pull of its image included; then Nomad goes back to the last one that was."
 }
 
 variable "drain" {
@@ -80,7 +80,7 @@ job "buildmesh-exporter" {
       health_check      = "checks"
       min_healthy_time  = "3s"
       healthy_deadline  = var.healthy_deadline
-      progress_deadline = "15m"
+      progress_deadline = "0s" # the first that is not well ends it: back to the last good version at once
       auto_revert       = true
     }
 

@@ -1,7 +1,8 @@
 """A small web server in this process, for sources that are fetched by http and git."""
 
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -39,3 +40,20 @@ def served_folder(folder: Path) -> Iterator[int]:
 
     with web_server(Files) as port:
         yield port
+
+
+@contextmanager
+def answering(what: Callable[[], object]) -> Iterator[str]:
+    """An address whose every GET is answered with `what()` as JSON; `what` is called in the server's thread."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(what()).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with web_server(Answer) as port:
+        yield f"http://127.0.0.1:{port}/"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.nomad.fleet import JOBS, Fleet, by_hand, load, versions
+from tests.e2e.nomad.fleet import JOBS, Fleet, load, versions
 from tests.e2e.test_failures import wait_until
 from tests.kit.parts.buildkitd import REPOSITORY
 from tests.kit.parts.nomad import another_loopback
@@ -14,7 +14,6 @@ pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
 CLIENTS = 3
 
 
-@by_hand
 def test_gateways_are_rolled_and_a_bad_version_is_taken_back_in_the_midst_of_builds(mesh: Fleet, build: Callable[[str], None]) -> None:
     """Two gateways on two nodes, one after the other: who is connected to the one that goes is served to the end, others take the other.
 
