@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TextIO
 
-from client.build import build, new_id
+from client.build import build, check_folders, new_id
 from client.cli import reach
 from client.cli.options import build_request
 from client.progress import Display, make_display
@@ -60,6 +60,7 @@ def _lists(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     try:
         request = build_request(arguments, os.environ)
+        check_folders(request)
     except BuildmeshError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2

@@ -65,7 +65,7 @@ def _target(kind: str, place: str, attrs: Mapping[str, str], text: str) -> Targe
             raise InvalidInput(f"--output {text}: dest is a folder, a file is wanted")
         return Target(path=place or "-", is_folder=False)
     if place:
-        raise InvalidInput(f"--output {text}: type {kind} has no dest")
+        raise InvalidInput(f"--output {text}: dest is for type=local, tar, oci and docker")
     return None
 
 
@@ -88,6 +88,8 @@ def build_request(arguments: argparse.Namespace, environ: Mapping[str, str]) -> 
     folders = pairs(arguments.local, "--local")
     if arguments.path is not None:
         _short_form(arguments, attrs, folders)
+    if attrs.get("requestid"):  # its answer comes over the bridge, where this client does not ask
+        raise InvalidInput("--opt requestid: this client doesn't show answers of frontends; buildctl does, and buildx build --call")
     attrs |= _frontend_attrs(arguments, environ)
     layouts: dict[str, str] = {}
     for name, value in pairs(arguments.build_context, "--build-context").items():

@@ -59,6 +59,7 @@ class Steps:
 
     def __init__(self) -> None:
         self.by_digest: dict[str, Step] = {}
+        self.warnings: list[str] = []
 
     def update(self, response: control_pb2.StatusResponse) -> None:
         for vertex in response.vertexes:
@@ -76,6 +77,7 @@ class Steps:
             task = self.of(status.vertex).tasks.setdefault(status.ID, Task(name=status.name or status.ID))
             task.current, task.total = status.current, status.total
             task.done = status.HasField("completed")
+        self.warnings += [warning.short.decode("utf-8", "replace") for warning in response.warnings]
 
     def of(self, digest: str) -> Step:
         return self.by_digest.setdefault(digest, Step(digest=digest))
@@ -99,6 +101,14 @@ def progress_text(task: Task) -> str:
     if task.total:
         return f"{size_text(task.current)} / {size_text(task.total)}"
     return size_text(task.current) if task.current else ""
+
+
+def warnings(steps: Steps) -> str:
+    """What the build warned of, for displays that keep no place for it while they run."""
+    if not steps.warnings:
+        return ""
+    head = "1 warning found:" if len(steps.warnings) == 1 else f"{len(steps.warnings)} warnings found:"
+    return "".join(f"{line}\n" for line in (head, *(f" - {text}" for text in steps.warnings)))
 
 
 def failures(steps: Steps) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TextIO
 
-from client.progress.steps import Step, Steps, failures, progress_text
+from client.progress.steps import Step, Steps, failures, progress_text, warnings
 from shared.pb import control_pb2
 
 _EVERY: Final = 0.1
@@ -43,7 +43,7 @@ class TtyDisplay:
 
     def close(self) -> None:
         self._draw()
-        self._out.write(failures(self._steps))
+        self._out.write(failures(self._steps) + warnings(self._steps))
         self._out.flush()
 
     def _draw(self) -> None:

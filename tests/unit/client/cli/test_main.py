@@ -45,6 +45,11 @@ def test_no_daemon(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "unix:///nowhere/x.sock" in capsys.readouterr().err
 
 
+def test_a_folder_that_is_missing_is_told_before_a_daemon_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["build", "--addr", "unix:///nowhere/x.sock", "--local", "context=/nowhere/x"]) == 2
+    assert capsys.readouterr().err == "error: context: /nowhere/x is not a folder\n"
+
+
 def test_address_from_the_environment() -> None:
     assert reach.default_address({}) == "unix:///run/buildmesh/buildmeshd.sock"
     assert reach.default_address({"BUILDKIT_HOST": "tcp://b"}) == "tcp://b"

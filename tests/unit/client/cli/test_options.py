@@ -118,6 +118,7 @@ def test_outputs(text: str, expected: Export) -> None:
         ("--build-context", "x=oci-layout:///nowhere"),
         ("--local", "x"),
         ("--opt", "=x"),
+        ("--opt", "requestid=frontend.lint"),
         ("--label", "x"),
         ("--secret", "x"),
         ("--secret", "src=x"),

@@ -86,6 +86,7 @@ def test_tty() -> None:
     assert "CACHED RUN x" in last
     assert all(len(line.replace("\x1b[2K", "").replace("\r", "")) < 30 for line in last.splitlines()[1:])
     assert " > RUN y:" in out.getvalue()
+    assert out.getvalue().endswith("1 warning found:\n - odd\n")
 
 
 def test_raw_json() -> None:
