@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from shared.errors import BuildmeshError, Code, SessionGone, Unsupported
 from shared.pb import auth_pb2
 from shared.session.ports import SessionLinks
-from shared.session.unary import unary
+from shared.session.unary import answers, unary
 
 _SERVICE = "/moby.filesync.v1.Auth/"
 _CLIENT_ID = "buildkit-client"
@@ -27,7 +27,7 @@ class SessionToken:
 
 
 class SessionCredentials:
-    """Asks each session in turn; a session that is gone or serves no Auth counts as anonymous."""
+    """Asks each session in turn; a session that is gone or serves no Auth counts as anonymous, and so does one that fails before others."""
 
     def __init__(self, links: SessionLinks, sessions: Sequence[str]) -> None:
         self._links = links
@@ -42,23 +42,32 @@ class SessionCredentials:
     async def fetch_token(self, host: str, *, realm: str, service: str, scopes: Sequence[str]) -> SessionToken | None:
         """From the first session that fetches tokens itself; None when none does."""
         request = auth_pb2.FetchTokenRequest(ClientID=_CLIENT_ID, Host=host, Realm=realm, Service=service, Scopes=list(scopes))
-        for session in self._sessions:
+
+        async def ask(session: str) -> SessionToken | None:
             if not await self._has_authority(session, host):
-                continue
+                return None
             answer = auth_pb2.FetchTokenResponse.FromString(await self._ask(session, "FetchToken", request.SerializeToString()))
             return SessionToken(text=answer.Token, expires_in=float(answer.ExpiresIn))
+
+        async for token in answers(self._sessions, ask):
+            if token is not None:
+                return token
         return None
 
     async def login(self, host: str) -> tuple[str, str]:
         """(user, secret) of the first session that has a secret for the host; both empty = anonymous."""
         request = auth_pb2.CredentialsRequest(Host=host).SerializeToString()
-        for session in self._sessions:
+
+        async def ask(session: str) -> tuple[str, str]:
             try:
                 answer = auth_pb2.CredentialsResponse.FromString(await self._ask(session, "Credentials", request))
             except (SessionGone, Unsupported):
-                continue
-            if answer.Secret:
-                return answer.Username, answer.Secret
+                return "", ""
+            return answer.Username, answer.Secret
+
+        async for user, secret in answers(self._sessions, ask):
+            if secret:
+                return user, secret
         return "", ""
 
     async def _has_authority(self, session: str, host: str) -> bool:
