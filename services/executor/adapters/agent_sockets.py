@@ -13,6 +13,7 @@ from shared.errors import BuildFailed, BuildmeshError, Code, SessionGone, Unsupp
 from shared.llb import FileSecret
 from shared.session.ports import SessionLinks
 from shared.session.ssh import check_agent, forward_agent
+from shared.session.unary import answers
 
 __all__ = ["AgentSockets"]
 
@@ -29,16 +30,21 @@ class AgentSockets:
 
     async def find(self, ssh: FileSecret, sessions: Sequence[str]) -> str:
         """The session that has the agent; "" when it is optional and there is none. Errors: BuildFailed as BuildKit words it."""
-        for session in sessions:
+
+        async def ask(session: str) -> str:
             try:
                 await check_agent(self._links, session, ssh.id)
             except (Unsupported, SessionGone):
-                continue
+                return ""
             except BuildmeshError as error:
                 if error.status_code is Code.UNIMPLEMENTED or ssh.optional:
-                    continue
+                    return ""
                 raise
             return session
+
+        async for session in answers(sessions, ask):
+            if session:
+                return session
         if ssh.optional:
             return ""
         raise BuildFailed(f'no SSH key "{ssh.id}" forwarded from the client')
