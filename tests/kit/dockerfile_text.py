@@ -1,12 +1,17 @@
 """The syntax tree of a Dockerfile as text: `dumped` to be read and kept, `written` as a Dockerfile that has the same tree."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from services.frontend.core.dockerfile.nodes import Node, ParsedFile
 
 _QUOTED_IN_FLAGS = frozenset("'\" \t\v\f\r\x1c\x1d\x1e\x1f\x85\xa0")
+
+
+_BEGINS_HEREDOC = re.compile(r"\s\d*<<")
+"""A byte like 0xa0 ends a flag, but does not separate words where here-documents are looked for: written, it becomes a space."""
 
 
 def dumped(file: ParsedFile) -> Iterator[str]:
@@ -34,8 +39,13 @@ def _quoted(text: str) -> str:
 
 
 def writable(file: ParsedFile) -> bool:
-    """False for what can't be written in another way: instructions of continuations alone, or that end with an escape before others."""
+    """False for what can't be written in another way.
+
+    Instructions of continuations alone, or that end with an escape before others, or with a word that would begin a here-document now.
+    """
     lines = [_instruction(node, file.escape) for node in file.nodes]
+    if any(_BEGINS_HEREDOC.search(line) for node, line in zip(file.nodes, lines, strict=True) if not node.heredocs):
+        return False
     return all(node.keyword for node in file.nodes) and not any(line.endswith(file.escape) for line in lines[:-1])
 
 

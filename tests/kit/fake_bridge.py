@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.frontend.core.failure import DockerfileError
-from services.frontend.core.requests import Asking, Inputs, Once, ReadFile, ResolveSource, Solve, SourceFacts, Together, Tree
+from services.frontend.core.requests import Asking, Forward, Inputs, Once, ReadFile, ResolveSource, Solve, SourceFacts, Together, Tree
 from shared.llb import Definition, FileOp, MkFile, SourceOp, decode_op
 from shared.model import Digest, Platform
 
@@ -72,6 +72,8 @@ class FakeBridge:
                 return self._resolve(request)
             case Inputs():
                 return dict(self.inputs)
+            case Forward(options=options):
+                raise DockerfileError(f"{options.get('source', '')}: not found")  # nobody has another frontend
         raise AssertionError(f"unknown request {request!r}")
 
     def definition(self, tree: Tree) -> Definition:
