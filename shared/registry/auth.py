@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 from shared.errors import Denied, Unavailable
 from shared.registry.challenge import Challenge, merged_scopes
 
-_DEFAULT_LIFE = 60.0
+_DEFAULT_LIFE, _LONGEST_LIFE = 60.0, 86400.0
 _CLIENT_ID = "buildkit-client"
 _MAX_TOKEN_ANSWER = 1 << 20
+REMEMBERED = 1000
 
 
 class AnyToken(Protocol):
@@ -71,7 +73,7 @@ class Authorizer:
         self._clock = clock
         self._tokens: dict[tuple[str, str, tuple[str, ...]], tuple[str, float]] = {}
         self._basic: dict[tuple[str, str], str] = {}
-        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     def header(self, host: str, credentials: Credentials, scopes: Sequence[str]) -> str:
         """The Authorization header to begin with, "" when nothing is known."""
@@ -98,6 +100,8 @@ class Authorizer:
         if not (user and secret) or header == refused:
             raise Denied(f"no basic auth credentials for {host}" if not secret else f"credentials for {host} were refused")
         self._basic[host, credentials.identity] = header
+        while len(self._basic) > REMEMBERED:  # each build has its own
+            del self._basic[next(iter(self._basic))]
         return header
 
     async def _answer_bearer(self, host: str, challenge: Challenge, credentials: Credentials, scopes: Sequence[str], refused: str) -> str:
@@ -112,9 +116,14 @@ class Authorizer:
         token: AnyToken | None = await credentials.fetch_token(host, realm=realm, service=service, scopes=wanted)
         if token is None:
             token = await self._fetch(host, realm, service, wanted, *await credentials.login(host))
-        life = (token.expires_in or _DEFAULT_LIFE) * 0.9
+        life = min(token.expires_in or _DEFAULT_LIFE, _LONGEST_LIFE) * 0.9
+        self._tokens = {key: known for key, known in self._tokens.items() if known[1] > self._clock()}
         self._tokens[host, credentials.identity, merged_scopes(scopes)] = (token.text, self._clock() + life)
         return f"Bearer {token.text}"
+
+    def statistics(self) -> dict[str, int]:
+        """What is remembered, and who is being asked."""
+        return {"tokens": len(self._tokens), "passwords": len(self._basic), "asking": len(self._locks)}
 
     async def _fetch(self, host: str, realm: str, service: str, scopes: Sequence[str], user: str, secret: str) -> Token:
         if secret and not user:
@@ -148,4 +157,4 @@ def _token(host: str, status: int, body: bytes) -> Token:
     if not isinstance(text, str) or not text:
         raise Unavailable(f"failed to authorize: no token in the answer for {host}")
     expires = value.get("expires_in")
-    return Token(text=text, expires_in=float(expires) if isinstance(expires, int | float) else 0.0)
+    return Token(text=text, expires_in=float(min(expires, _LONGEST_LIFE)) if isinstance(expires, int | float) else 0.0)
