@@ -12,7 +12,8 @@ from shared.rpc.link import Link
 class Wire(asyncio.Protocol):
     """Bytes between a transport and the link that `make_link` builds once connected.
 
-    With TLS the peer must have chosen `h2` by ALPN (RFC 9113 §3.2), as grpc-go insists on too.
+    With TLS a server must have chosen `h2` by ALPN (RFC 9113 §3.2), as grpc-go insists on too. A client that offers nothing gets in, as
+    with buildkitd: buildx's remote driver with certificates is one.
     """
 
     def __init__(self, make_link: Callable[[Wire], Link], *, on_lost: Callable[[Wire], object] | None = None) -> None:
@@ -27,7 +28,7 @@ class Wire(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self.transport = transport  # type: ignore[assignment]
         tls = transport.get_extra_info("ssl_object")
-        if tls is not None and tls.selected_alpn_protocol() != "h2":
+        if tls is not None and tls.selected_alpn_protocol() != "h2" and not tls.server_side:
             self.reason = "peer did not negotiate h2"
             transport.close()
             return

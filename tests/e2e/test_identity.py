@@ -15,7 +15,7 @@ from shared.run.certificates import Certificates
 from shared.wire import subjects
 from tests.e2e.conftest import CHOSEN, Mesh
 from tests.e2e.ways import PUBLIC
-from tests.kit.clients import Buildctl, ClientFailed
+from tests.kit.clients import Buildctl, Buildx, ClientFailed
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.skipif("stack" not in CHOSEN, reason="of a fleet with certificates")]
 
@@ -78,6 +78,16 @@ async def test_a_record_is_of_the_client_that_had_it_made(
     assert again.ran() == []
     assert {both[id] for id, owner in alice.items() if owner == "alice"} == {"alice"}
     assert sum(owner == "bob" for owner in both.values()) == 1
+
+
+def test_buildx_comes_with_a_certificate(fleet: Path, context: Make, tmp_path: Path) -> None:
+    """Its remote driver says nothing of HTTP/2 in the handshake."""
+    buildx = Buildx(addr=(fleet / PUBLIC).read_text(), work=tmp_path / "buildx", tls=fleet / "certs/clients/alice")
+    (tmp_path / "word").mkdir()
+    (tmp_path / "word/word").write_text("hi")
+    folder = context("FROM scratch\nCOPY --from=word word /\n")
+    buildx.build(folder, f"--build-context=word={tmp_path}/word", f"--output=type=local,dest={tmp_path}/out", seconds=60)
+    assert (tmp_path / "out/word").read_text() == "hi"
 
 
 def test_who_is_not_known_is_told_so(fleet: Path, tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ class Buildx:
     work: Path
     env: Mapping[str, str] = field(default_factory=dict)
     name: str = "mesh"
+    tls: Path | None = None  # a folder with ca.pem, cert.pem and key.pem
 
     @property
     def environment(self) -> dict[str, str]:
@@ -120,7 +121,9 @@ class Buildx:
         """Any buildx command, with the builder made first."""
         if not (self.work / "buildx/instances" / self.name).exists():
             self.work.mkdir(parents=True, exist_ok=True)
-            run([program("buildx"), "create", "--name", self.name, "--driver", "remote", self.addr], env=self.environment)
+            files = {} if self.tls is None else {"cacert": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
+            tls = [f"--driver-opt={key}={self.tls}/{file}" for key, file in files.items()]
+            run([program("buildx"), "create", "--name", self.name, "--driver", "remote", *tls, self.addr], env=self.environment)
         return run([program("buildx"), *words], env=self.environment, cwd=cwd, seconds=seconds)
 
     def build(self, context: Path, *options: str, seconds: float = SECONDS) -> Built:

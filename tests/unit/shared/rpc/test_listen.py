@@ -19,6 +19,8 @@ from shared.errors import InvalidInput, Unavailable
 from shared.rpc import Call, Server, TlsFiles, connect, listen, unary
 from tests.kit.authority import Authority
 
+EMPTY_SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+
 
 async def who(request: bytes, call: Call) -> bytes:
     return call.peer.common_name.encode() + b"|" + request
@@ -182,7 +184,22 @@ async def test_who_is_refused_is_told_why(authority: Authority, tls_address: str
     await test_mutual_tls_with_own_client(authority, tls_address)
 
 
-async def test_peer_without_alpn_is_turned_away(authority: Authority) -> None:
+async def test_a_client_without_alpn_gets_in(authority: Authority, tls_address: str) -> None:
+    """As buildx's remote driver comes: TLS first, HTTP/2 in it without a word about it."""
+    cert, key = authority.issue("client")
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    context.load_cert_chain(cert, key)
+
+    def greeted() -> bytes:
+        host, _, port = tls_address.removeprefix("tcp://").rpartition(":")
+        with socket.create_connection((host, int(port)), 10) as plain, context.wrap_socket(plain, server_hostname="localhost") as link:
+            link.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + EMPTY_SETTINGS)
+            return link.recv(9)
+
+    assert (await asyncio.to_thread(greeted))[3] == EMPTY_SETTINGS[3]  # the kind of the frame
+
+
+async def test_a_server_without_alpn_is_turned_away_from(authority: Authority) -> None:
     cert, key = authority.issue("server")
     listener = listen("tcp://127.0.0.1:0", tls=TlsFiles(cert=cert, key=key))
     context = ssl.create_default_context(cafile=str(authority.ca))
