@@ -26,20 +26,25 @@ class Flight(Generic[T]):
         """The result of `work`, or of the equal one under way. Its exception reaches everybody who waits, and nobody else."""
         shared = self._shared.get(key)
         if shared is None:
-            shared = _Shared(self._tasks.create_task(_quiet(work), name=f"flight {key}"))
-            self._shared[key] = shared
-            shared.task.add_done_callback(lambda _: self._shared.pop(key, None))
+            made = shared = _Shared(self._tasks.create_task(_quiet(work), name=f"flight {key}"))
+            self._shared[key] = made
+            made.task.add_done_callback(lambda _: self._drop(key, made))
         shared.waiting += 1
         try:
             outcome = await asyncio.shield(shared.task)
         finally:
             shared.waiting -= 1
             if not shared.waiting:
-                self._shared.pop(key, None)
+                self._drop(key, shared)
                 shared.task.cancel()
         if isinstance(outcome, _Raised):
             raise outcome.error
         return outcome
+
+    def _drop(self, key: Hashable, shared: _Shared[T]) -> None:
+        """There may be another one by now."""
+        if self._shared.get(key) is shared:
+            del self._shared[key]
 
     async def share(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
         """As `do`, but a failure is his alone whose work it was: the others try with their own, one at a time.

@@ -113,3 +113,25 @@ async def test_a_failure_that_is_shared_by_nobody() -> None:
     assert [task.result() for task in found if task.result().startswith("not")] in (["not for a"], ["not for a", "not for b"])
     assert found[1].result() in ("c", "d") and found[3].result() in ("c", "d")
     assert len(runs) == len(set(runs))
+
+
+async def test_those_who_try_again_do_so_one_at_a_time() -> None:
+    """Whoever waited longest for the first run does not put the second one out of sight."""
+    now, most = 0, 0
+
+    async def work() -> None:
+        nonlocal now, most
+        now, most = now + 1, max(most, now + 1)
+        await asyncio.sleep(0.01)
+        now -= 1
+        raise NotFound("nothing")
+
+    async def asked(flight: "Flight[None]") -> None:
+        with pytest.raises(NotFound):
+            await flight.share("key", work)
+
+    async with asyncio.TaskGroup() as tasks:
+        flight: Flight[None] = Flight(tasks)
+        for _ in range(5):
+            tasks.create_task(asked(flight))
+    assert (most, flight.statistics()) == (1, {"flights": 0})
