@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from services.certs.folder import Folder
+from services.certs.folder import AUTHORITY_DAYS, Folder
 from shared.errors import BuildmeshError, InvalidInput
 
 __all__ = ["main"]
@@ -41,6 +41,8 @@ def _fill(options: argparse.Namespace) -> list[str]:
     for name in options.name:
         if not _is_host(name):
             raise InvalidInput(f"name {name!r} is neither a host name nor an address")
+    if not 1 <= options.days <= AUTHORITY_DAYS:
+        raise InvalidInput(f"days {options.days}: want 1 to {AUTHORITY_DAYS}")
     folder = Folder(path=options.out, now=datetime.now(UTC), days=options.days, renew=options.renew)
     return folder.fill(public_names=[*dict.fromkeys(map(_plain, (*options.name, *LOCAL)))], clients=_clients(options))
 

@@ -56,7 +56,8 @@ def standard_routes(readiness: Readiness, metrics: Metrics) -> dict[str, Route]:
 
 @asynccontextmanager
 async def http_server(address: str, routes: Mapping[str, Route]) -> AsyncIterator[None]:
-    """Serve on `host:port`, `tcp://host:port` or `unix:///path` while the block runs. A route ending in `/` serves what is below it."""
+    """Serve on `host:port`, `tcp://host:port` or `unix:///path` while the block runs. A route ending in `/` serves what is below it.
+    Raises InvalidInput naming an address that can't be had."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -69,11 +70,14 @@ async def http_server(address: str, routes: Mapping[str, Route]) -> AsyncIterato
         finally:
             writer.close()
 
-    if address.startswith("unix://"):
-        server = await asyncio.start_unix_server(connected, address.removeprefix("unix://"), limit=MAX_HEAD)
-    else:
-        host, port = split_host_port(address.removeprefix("tcp://"))
-        server = await asyncio.start_server(connected, host, port, limit=MAX_HEAD)
+    try:
+        if address.startswith("unix://"):
+            server = await asyncio.start_unix_server(connected, address.removeprefix("unix://"), limit=MAX_HEAD)
+        else:
+            host, port = split_host_port(address.removeprefix("tcp://"))
+            server = await asyncio.start_server(connected, host, port, limit=MAX_HEAD)
+    except OSError as error:
+        raise InvalidInput(f"can't listen on {address} (http): {error.strerror or error}") from None
     try:
         yield
     finally:

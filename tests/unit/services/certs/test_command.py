@@ -18,6 +18,13 @@ def test_the_first_run_makes_a_client_and_says_what_it_wrote(tmp_path: Path, cap
     assert len(printed) == 16
 
 
+@pytest.mark.parametrize("days", ["0", "-1", "99999999999"])
+def test_certificates_that_are_over_before_they_begin_are_refused(days: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["certs", "--out", str(tmp_path / "c"), "--days", days]) == 1
+    assert f"error: days {days}: want 1 to " in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
+
+
 def test_more_clients_come_later(tmp_path: Path) -> None:
     main(["certs", "--out", str(tmp_path)])
     main(["certs", "--out", str(tmp_path), "--client", "alice@example.com", "--client", "ci"])

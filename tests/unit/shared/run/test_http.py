@@ -1,6 +1,7 @@
 """Health, readiness, metrics over HTTP."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -84,6 +85,16 @@ async def test_a_route_below_a_prefix(path: str) -> None:
 async def test_bad_requests(path: str, text: str, status: int) -> None:
     assert (await ask(path, text))[0] == status
     assert (await ask(path, get("/healthz")))[0] == 200
+
+
+@pytest.mark.parametrize("scheme", ["", "tcp://"])
+async def test_an_address_that_is_taken_is_named(scheme: str) -> None:
+    """And no traceback: two daemons with the same `--http` are an everyday mistake."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"{scheme}127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(InvalidInput, match=f"can't listen on {address} .*in use"):
+            async with http_server(address, {}):
+                pass
 
 
 def test_addresses() -> None:
