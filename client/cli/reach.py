@@ -60,7 +60,8 @@ def tls_context(arguments: argparse.Namespace) -> ssl.SSLContext | None:
         if arguments.tlscert:
             context.load_cert_chain(arguments.tlscert, arguments.tlskey or None)
     except OSError as error:
-        raise InvalidInput(f"TLS files: {error}") from None
+        files = ", ".join(filter(None, (arguments.tlscacert, arguments.tlscert, arguments.tlskey)))
+        raise InvalidInput(f"TLS files {files}: {error.strerror or error}") from None
     return context
 
 
