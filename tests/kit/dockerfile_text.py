@@ -64,7 +64,7 @@ def written(file: ParsedFile) -> bytes:
 
 def _instruction(node: Node, escape: str) -> str:
     rest = _instruction(node.sub, escape) if node.sub is not None else _arguments(node)
-    guard = ["--"] if rest.startswith("--") else []
+    guard = ["--"] if rest.startswith(("--", "\udc85", "\udca0")) else []  # to flags, these bytes are spaces
     return " ".join([node.keyword, *(_flag(flag, escape) for flag in node.flags), *guard, rest]).rstrip(" ")
 
 
