@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from shared.bus.cancellation import heeding
@@ -15,6 +15,7 @@ Change = tuple[str, Entry | None]
 
 MAX_WAIT = 5.0
 PATIENCE = 15.0  # seconds that a question waits for a server that is coming back
+_DELETIONS = ("DEL", "PURGE")
 LOOK = 1.0  # seconds after which a quiet watch looks whether the connection was lost
 
 
@@ -116,18 +117,36 @@ class NatsKeyValue:
         self._mine.pop(key, None)
 
     async def entries(self, prefix: str = "") -> list[Entry]:
+        from nats.js.errors import KeyNotFoundError
+
         async def read() -> list[Entry]:
-            watcher = await self._kv.watchall(ignore_deletes=True)
-            found = []
-            try:
-                while (update := await watcher.updates(timeout=MAX_WAIT)) is not None:
-                    if update.key.startswith(prefix):
-                        found.append(_entry(update))
-            finally:
-                await watcher.stop()
-            return sorted(found, key=lambda e: e.key)
+            found = await self._read_through()
+            for key in await self._keys() - found.keys():
+                with suppress(KeyNotFoundError):
+                    found[key] = _entry(await self._kv.get(key))
+            return sorted((e for e in found.values() if e is not None and e.key.startswith(prefix)), key=lambda e: e.key)
 
         return await self._ask(read)
+
+    async def _read_through(self) -> dict[str, Entry | None]:
+        """What stands in the bucket, None = deleted.
+
+        A key that is written meanwhile may miss: its old place is empty when it is come to, its new one lies behind the end.
+        """
+        watcher = await self._kv.watchall()
+        found: dict[str, Entry | None] = {}
+        try:
+            while (update := await watcher.updates(timeout=MAX_WAIT)) is not None:
+                found[update.key] = None if update.operation in _DELETIONS else _entry(update)
+        finally:
+            await watcher.stop()
+        return found
+
+    async def _keys(self) -> set[str]:
+        """Those with an entry or the mark of a deletion."""
+        before = f"$KV.{self._name}."
+        about = await self._js.stream_info(f"KV_{self._name}", subjects_filter=before + ">")
+        return {subject.removeprefix(before) for subject in about.state.subjects or ()}
 
     async def restart(self) -> None:
         """The connection was lost: watches look at everything again, and what this process announced stands again at once."""
@@ -217,7 +236,7 @@ class _Changes:
                     yield change
 
     def _changed(self, update: Any, now: float) -> Change | None:
-        if update.operation in ("DEL", "PURGE"):
+        if update.operation in _DELETIONS:
             return self._forget(update.key) if update.key in self._known else None
         self._known.add(update.key)
         self._unseen.discard(update.key)

@@ -316,3 +316,24 @@ async def test_the_same_bucket_from_two_sides(bus: Bus) -> None:
     found = await two.get("k")
     assert found is not None
     assert found.value == b"1"
+
+
+async def test_entries_are_all_there_while_they_are_written_again(bus: Bus) -> None:
+    """A listing has every key that existed before it began, whatever is written to it meanwhile."""
+    bucket = await bus.bucket(unique("t-listed"))
+    keys = [f"k{n}" for n in range(10)]
+    for key in keys:
+        await bucket.put(key, b"0")
+    ended = asyncio.Event()
+
+    async def write() -> None:
+        while not ended.is_set():
+            for key in keys:
+                await bucket.put(key, b"again")
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        tasks.create_task(write())
+        incomplete = [listed for _ in range(300) if (listed := [entry.key for entry in await bucket.entries()]) != keys]
+        ended.set()
+
+    assert incomplete == []
