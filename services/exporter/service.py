@@ -21,7 +21,7 @@ from services.exporter.core.push_order import decode_push
 from shared.bus.calls import Calls, Served
 from shared.registry.client import Asker, HttpPool
 from shared.registry.pull import Puller
-from shared.run.mesh import Mesh
+from shared.run.mesh import BLOBS, Mesh
 from shared.session.credentials import SessionCredentials
 from shared.telemetry import names
 from shared.wire import subjects
@@ -116,6 +116,8 @@ async def run(config: ExporterConfig, mesh: Mesh) -> None:
     exporter = Exporter(config, mesh, pool)
     mesh.readiness.expect("exporter")
     try:
+        if not mesh.alone and not await mesh.readiness.reached(BLOBS):
+            return  # what it took before, it would fail
         await mesh.calls.serve(
             subjects.EXPORTER,
             {

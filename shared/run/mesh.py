@@ -13,6 +13,9 @@ from shared.run.clock import Clock, SystemClock
 from shared.session.ports import SessionLinks
 from shared.telemetry import Log, Metrics, Tracer
 
+BLOBS = "blobs"
+"""The part that is up once the fleet's blob store has answered this process. All-in-one, nobody waits for it."""
+
 
 class Readiness:
     """Whether a process can do its work now. Parts say when they are up; ready means: all of them, and not draining."""
@@ -45,6 +48,20 @@ class Readiness:
         while not all(self._parts.get(part, False) for part in parts):
             await self.changed.wait()
             self.changed.clear()
+
+    def drain(self) -> None:
+        """Told to stop: nothing new is taken."""
+        self.draining.set()
+        self.changed.set()
+
+    async def reached(self, part: str) -> bool:
+        """Once it is up; False when this process is told to stop before."""
+        while not self._parts.get(part, False):
+            if self.draining.is_set():
+                return False
+            await self.changed.wait()
+            self.changed.clear()
+        return True
 
     def missing(self) -> list[str]:
         """The parts that are not up, sorted."""

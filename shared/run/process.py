@@ -19,7 +19,7 @@ from shared.run.backends import MeshConfig, Parts, mesh_for, open_parts
 from shared.run.bus_lag import watch_bus_lag
 from shared.run.environment import overlaid
 from shared.run.http import Route, http_server, standard_routes
-from shared.run.mesh import Mesh
+from shared.run.mesh import BLOBS, Mesh
 from shared.run.sessions import session_links
 from shared.run.state import own_state
 from shared.telemetry import names
@@ -28,7 +28,6 @@ Runner = Callable[[Mesh], Awaitable[None]]
 C = TypeVar("C")
 
 LAG_INTERVAL = 0.5
-BLOBS = "blobs"
 BLOBS_INTERVAL = 0.5
 
 
@@ -100,7 +99,7 @@ async def _drain_when_told(
     """Callers go first: who still serves them may only stop when they have ended."""
     await stopping.wait()
     parts.log.info("draining")
-    parts.readiness.draining.set()
+    parts.readiness.drain()
     try:
         async with asyncio.timeout(program.mesh.drain_seconds):
             for tier in program.tiers or [list(running)]:

@@ -302,3 +302,25 @@ def test_order_of_start_does_not_matter(fleet: Stack, client: Buildctl, context:
 
     client.build(context(f"FROM {busybox}\nRUN echo restarted > /x\n"))
     assert codes == dict.fromkeys(names, 0)
+
+
+def test_who_has_no_key_of_the_blob_store_takes_no_work(fleet: Stack, client: Buildctl, context: Make, busybox: str) -> None:
+    """An executor and an exporter that would fail all that they take are not among those that are asked; they stop at once when told to."""
+    before = client.call("debug", "workers")
+    given, fleet.environment = fleet.environment, {**fleet.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}
+    names = ("executor-9", "exporter-9")
+    try:
+        parts = [fleet.start(name) for name in names]
+    finally:
+        fleet.environment = given
+    for part in parts:
+        wait_until(lambda part=part: "waiting for the blob store" in part.log.read_text(), 20)  # type: ignore[misc]
+    for number in range(3):
+        client.build(context(f"FROM {busybox}\nRUN echo {number} {time.time_ns()} > /x\n"), "--output", "type=oci,dest=/dev/null")
+    asked, ready = client.call("debug", "workers"), [fleet.is_ready(name) for name in names]
+    begun = time.monotonic()
+    codes = [fleet.stop(name) for name in names]
+
+    assert sorted(asked.splitlines()) == sorted(before.splitlines())
+    assert not any(ready)
+    assert (codes, time.monotonic() - begun < 10) == ([0, 0], True)

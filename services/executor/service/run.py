@@ -16,7 +16,7 @@ from services.executor.adapters.snapshots import DiskSnapshots, open_snapshots
 from services.executor.config import CdiSettings, ExecutorConfig
 from services.executor.service.parts import Parts
 from shared.blobs.threads import Pool
-from shared.run.mesh import Mesh
+from shared.run.mesh import BLOBS, Mesh
 from shared.telemetry import names
 from shared.wire.execute import DeviceInfo
 from shared.wire.messages import ExecutorInfo
@@ -62,6 +62,8 @@ async def run(config: ExecutorConfig, mesh: Mesh) -> None:
         _devices(config.cdi, mesh, threads),
     )
     try:
+        if not mesh.alone and not await mesh.readiness.reached(BLOBS):
+            return  # announced without a key for the blob store, it would take work and fail it
         async with asyncio.TaskGroup() as tasks:
             announcing = tasks.create_task(presence.run(lambda: mesh.readiness.up("executor-presence")), name="presence")
             await mesh.readiness.wait_for(("executor-presence",))

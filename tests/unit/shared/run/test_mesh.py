@@ -22,3 +22,15 @@ async def test_whoever_waits_for_parts_is_woken_when_all_of_them_are_up_and_not_
         readiness.up("a")
 
     assert (woken[0], sorted(woken)) == ("first", ["again", "both", "first"])
+
+
+async def test_a_part_is_waited_for_until_it_is_up_or_the_process_is_to_stop() -> None:
+    for act, outcome in ((lambda r: r.up("blobs"), True), (lambda r: r.drain(), False)):
+        readiness = Readiness()
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            reached = tasks.create_task(readiness.reached("blobs"))
+            readiness.up("other")
+            await asyncio.sleep(0)
+            assert not reached.done()
+            act(readiness)
+        assert reached.result() is outcome
